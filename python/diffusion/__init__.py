@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Diffusion models in GNU Radio: denoising receiver, constellation shaper, channel estimator.
+
+Blocks (C++) and the numpy interface to the same engine. Nothing here needs torch; training does
+(``gnuradio.diffusion.nn`` and ``gnuradio.diffusion.train`` import it when they are imported).
+"""
+import numpy as _np
+
+if int(_np.__version__.split(".")[0]) >= 2:
+    raise ImportError(
+        f"gnuradio.diffusion: NumPy {_np.__version__} is on the path, but this GNU Radio was built "
+        "for NumPy 1: pip install 'numpy<2' in this environment")
+
+from gnuradio import gr as _gr  # base classes of the blocks must be known first
+
+try:
+    from .diffusion_python import *
+except ImportError as _e:
+    raise ImportError(
+        f"gnuradio.diffusion: the compiled part cannot be loaded ({_e}); "
+        "run './run doctor' or 'gr-diffusion doctor' for the fix") from _e
+
+__version__ = version()

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the subcommands share: errors, JSON output, progress, common options."""
+import json
+import math
+import sys
+from pathlib import Path
+
+
+class JobError(Exception):
+    """The job cannot be done; the message is one sentence that says what to do about it."""
+
+
+def common_options(parser, seed=True):
+    """Adds --json and, with seed, --seed."""
+    if seed:
+        parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of everything random (1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results for machines")
+
+
+def plain(value):
+    """NumPy scalars and arrays, dataclasses' paths and the like as JSON types; NaN and Inf as null."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def write_json(path, results):
+    """Writes results to path, if the user named one."""
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(plain(results), indent=2) + "\n")
+    except OSError as e:
+        raise JobError(f"--json {path} cannot be written: {e.strerror}") from e
+
+
+def progress(iterable, **kwargs):
+    """A progress bar on a terminal, nothing elsewhere."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return iterable
+    return tqdm(iterable, disable=not sys.stderr.isatty(), leave=False, **kwargs)
