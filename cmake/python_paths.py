@@ -21,7 +21,8 @@ def prefix():
     try:
         from gnuradio import gr
         # Debian's GNU Radio lives in /usr, which belongs to the package manager.
-        return "/usr/local" if gr.prefix() == "/usr" else gr.prefix()
+        found = gr.prefix().rstrip("/")
+        return "/usr/local" if found == "/usr" else found
     except ImportError:
         return "/usr/local"
 

@@ -49,8 +49,9 @@ def main():
         total, bad = count(r"out of (\d+)", out), count(r"(\d+) tests? failed out of", out)
         passed, failed = total - bad, bad
     select = ["-m", "soak" if args.soak else "not soak"]
-    code, out = stream([sys.executable, "-m", "pytest", str(ROOT / "tests"), "-q", "-ra", "--durations=8",
-                        *select, *pytest_args], env)
+    where = [] if any(Path(a.split("::")[0]).exists() for a in pytest_args) else [str(ROOT / "tests")]
+    code, out = stream([sys.executable, "-m", "pytest", *where, "-q", "-ra",
+                        "--durations=8", *select, *pytest_args], env)
     tail = out.splitlines()[-1] if out else ""
     passed += count(r"(\d+) passed", tail)
     failed += count(r"(\d+) (?:failed|errors?)", tail)
