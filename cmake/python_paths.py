@@ -5,7 +5,7 @@ python_paths.py prefix              the prefix to install to when the user names
 python_paths.py sitedir PREFIX      the package directory below PREFIX, relative to it
 python_paths.py link PREFIX SITE BLOCKS MANIFEST
                                     make SITE importable and BLOCKS visible to GRC with nothing
-                                    exported, by a .pth file; its path is appended to MANIFEST
+                                    exported, by a .pth file; MANIFEST names it for uninstall
 """
 import os
 import site
@@ -51,8 +51,8 @@ def own_site():
 
 
 def link(root, package_dir, blocks, manifest):
-    destdir = os.environ.get("DESTDIR", "")
-    if destdir:
+    open(manifest, "w").close()
+    if os.environ.get("DESTDIR"):
         return  # staged for a package: the packager's prefix is on the path already
     lines = []
     if os.path.realpath(package_dir) not in {os.path.realpath(p) for p in sys.path}:
@@ -67,7 +67,7 @@ def link(root, package_dir, blocks, manifest):
     path = os.path.join(where, PTH)
     with open(path, "w") as f:
         f.write("\n".join(lines) + "\n")
-    with open(manifest, "a") as f:
+    with open(manifest, "w") as f:
         f.write(path + "\n")
     print(f"-- Linked {root} into {where}")
 
