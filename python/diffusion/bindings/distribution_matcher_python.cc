@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "numpy_io.h"
+#include "dsp/distribution_matcher.h"
+#include "dsp/exact_math.h"
+#include "dsp/shaping_code.h"
+
+namespace py = pybind11;
+namespace dsp = gr::diffusion::dsp;
+
+namespace {
+
+using byte_array = py::array_t<uint8_t, py::array::c_style | py::array::forcecast>;
+
+//! Runs f(in, out) block by block over \p x, which must be whole blocks of \p from bytes.
+template <typename F>
+py::array_t<uint8_t> map_blocks(const byte_array& x, size_t from, size_t to, const char* what, F&& f)
+{
+    const size_t size = size_t(x.size());
+    if (from == 0 ? size != 0 : size % from != 0)
+        throw std::invalid_argument(std::string(what) + ": got " + std::to_string(size) +
+                                    " items, use whole blocks of " + std::to_string(from));
+    const size_t blocks = from ? size / from : 0;
+    py::array_t<uint8_t> out(py::ssize_t(blocks * to));
+    const uint8_t* in = x.data();
+    uint8_t* result = out.mutable_data();
+    py::gil_scoped_release release;
+    for (size_t b = 0; b < blocks; b++)
+        f(in + b * from, result + b * to);
+    return out;
+}
+
+template <typename T, typename Encode, typename Decode>
+void define_maps(py::class_<T>& c, const char* forward, const char* backward, Encode encode, Decode decode)
+{
+    c.def(forward,
+          [=](const T& self, const byte_array& bits) {
+              if (self.bits() == 0) { // one possible block, which carries nothing
+                  if (bits.size())
+                      throw std::invalid_argument("a block of this composition carries no bits");
+                  py::array_t<uint8_t> out(py::ssize_t(self.length()));
+                  (self.*encode)(bits.data(), out.mutable_data());
+                  return out;
+              }
+              return map_blocks(bits, self.bits(), self.length(), "bits",
+                                [&](const uint8_t* in, uint8_t* out) { (self.*encode)(in, out); });
+          },
+          py::arg("bits"),
+          "uint8 (blocks * bits,), one bit an item, to uint8 (blocks * length,).");
+    c.def(backward,
+          [=](const T& self, const byte_array& symbols) {
+              size_t bad = 0;
+              auto bits = map_blocks(symbols, self.length(), self.bits(), "symbols",
+                                     [&](const uint8_t* in, uint8_t* out) { bad += !(self.*decode)(in, out); });
+              return py::make_tuple(bits, bad);
+          },
+          py::arg("symbols"),
+          "The way back: (bits, number of blocks that are not of this composition).");
+}
+
+} // namespace
+
+void bind_distribution_matcher(py::module& m)
+{
+    m.def("quantize_composition",
+          &dsp::quantize_composition,
+          py::arg("pmf"),
+          py::arg("n"),
+          "Integer counts of sum n that minimise the divergence D(counts / n || pmf).");
+
+    using matcher = dsp::distribution_matcher;
+    py::class_<matcher> c(m, "distribution_matcher",
+        "Constant-composition distribution matching by exact integer arithmetic coding.");
+    c.def(py::init<const std::vector<uint32_t>&>(), py::arg("composition"))
+        .def_property_readonly("length", &matcher::length, "Symbols per block.")
+        .def_property_readonly("bits", &matcher::bits, "Bits per block.")
+        .def_property_readonly("composition", &matcher::composition)
+        .def_property_readonly("entropy", &matcher::entropy, "Of the composition, bits per symbol.")
+        .def_property_readonly("rate_loss", &matcher::rate_loss, "Entropy - bits / length.")
+        .def_property_readonly("log2_sequences", &matcher::log2_sequences);
+    define_maps(c, "match", "dematch", &matcher::match, &matcher::dematch);
+
+    using code = dsp::shaping_code;
+    py::class_<code> s(m, "shaping_code",
+        "Bits <-> blocks of shaped symbols: a matcher over classes, uniform bits within a class.");
+    s.def(py::init<const std::vector<uint8_t>&, const std::vector<uint32_t>&>(),
+          py::arg("class_of"), py::arg("composition"))
+        .def_property_readonly("length", &code::length, "Symbols per block.")
+        .def_property_readonly("bits", &code::bits, "Bits per block.")
+        .def_property_readonly("pmf", [](const code& self) {
+            const auto p = self.pmf();
+            return py::array_t<double>(py::ssize_t(p.size()), p.data());
+        }, "Exact pmf of a block over the symbol indices, float64 (M,).")
+        .def_property_readonly("entropy", &code::entropy, "Of the pmf, bits per symbol.")
+        .def_property_readonly("rate", &code::rate, "Bits per symbol.")
+        .def_property_readonly("rate_loss", &code::rate_loss, "Entropy - rate, bits per symbol.");
+    define_maps(s, "encode", "decode", &code::encode, &code::decode);
+
+    auto exact = m.def_submodule("exact_math", "exp and log that give the same bits on every machine.");
+    exact.def("exp", py::vectorize([](double x) { return dsp::exact::exp(x); }));
+    exact.def("log", py::vectorize([](double x) { return dsp::exact::log(x); }));
+}
