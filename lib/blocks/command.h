@@ -23,10 +23,10 @@ inline void for_each_setting(const gr::logger_ptr& logger,
             logger->warn("message ignored: {} ({})", pmt::write_string(message), e.what());
         }
     };
-    if (pmt::is_dict(message)) {
-        // A pair whose car is a symbol is a single setting; is_dict() holds for any pair.
-        if (pmt::is_pair(message) && pmt::is_symbol(pmt::car(message)))
-            return apply(pmt::car(message), pmt::cdr(message));
+    // A lone pair is no dictionary to pmt, a dictionary is a pair whose car is a pair.
+    if (pmt::is_pair(message) && pmt::is_symbol(pmt::car(message))) {
+        apply(pmt::car(message), pmt::cdr(message));
+    } else if (pmt::is_dict(message)) {
         try {
             const pmt::pmt_t items = pmt::dict_items(message);
             for (size_t i = 0; i < pmt::length(items); i++)
