@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include "simd.h"
 #include <gnuradio/diffusion/api.h>
 #include <cstddef>
 #include <string>
@@ -45,7 +46,8 @@ public:
 private:
     size_t d_in = 0, d_out = 0;
     activation d_act = activation::none;
-    std::vector<float> d_weight, d_bias;
+    aligned_floats d_weight; // [block of outputs][input][output of the block], padded with zeros
+    aligned_floats d_bias;
 };
 
 } // namespace gr::diffusion::engine

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+// Vector elementary functions, compiled once for each SIMD target (see foreach_target.h).
+// Polynomials are minimax fits of our own; errors, relative unless said, are checked by qa_dense.
+#include "dense.h"
+#include <hwy/highway.h>
+
+#if defined(GR_DIFFUSION_VECTOR_MATH_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef GR_DIFFUSION_VECTOR_MATH_INL
+#undef GR_DIFFUSION_VECTOR_MATH_INL
+#else
+#define GR_DIFFUSION_VECTOR_MATH_INL
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace gr::diffusion::engine {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using D = hn::ScalableTag<float>;
+using V = hn::Vec<D>;
+constexpr size_t L = hn::MaxLanes(D());
+
+HWY_INLINE V C(float x) { return hn::Set(D(), x); }
+
+//! 2^(x * rate) - 1 = scale * (1 + g) - 1: the parts that exp and expm1 are made of. |x * rate| < 126.
+HWY_INLINE void exp_parts(V x, float rate, V& scale, V& g)
+{
+    const hn::RebindToSigned<D> di;
+    // Adding 1.5 * 2^23 rounds to an integer that stands in the low bits.
+    const V magic = C(12582912.0f);
+    const V t = hn::MulAdd(x, C(rate), magic);
+    const V f = hn::MulSub(x, C(rate), hn::Sub(t, magic));
+    V q = hn::MulAdd(C(0.001326472731307149f), f, C(0.009671512991189957f));
+    q = hn::MulAdd(q, f, C(0.05550733581185341f));
+    q = hn::MulAdd(q, f, C(0.24022242426872253f));
+    q = hn::MulAdd(q, f, C(0.6931470036506653f));
+    g = hn::Mul(q, f);
+    scale = hn::BitCast(D(), hn::Add(hn::ShiftLeft<23>(hn::BitCast(di, t)), hn::Set(di, 0x3f800000)));
+}
+
+constexpr float log2_e = 1.44269504088896341f;
+
+HWY_INLINE V clamp(V x, float limit) { return hn::Max(hn::Min(x, C(limit)), C(-limit)); }
+
+//! exp(x) for x <= 87; below -87 it is exp(-87), about 1e-38. Error 2e-7 + |x| 6e-8.
+HWY_INLINE V exp_vector(V x)
+{
+    V scale, g;
+    exp_parts(clamp(x, 87.0f), log2_e, scale, g);
+    return hn::MulAdd(scale, g, scale);
+}
+
+//! 1 / x, error 2e-7.
+HWY_INLINE V reciprocal(V x)
+{
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+    const V y = hn::ApproximateReciprocal(x); // 12 or 14 bits; one Newton step doubles them
+    return hn::Mul(y, hn::NegMulAdd(x, y, C(2.0f)));
+#else
+    return hn::Div(C(1.0f), x);
+#endif
+}
+
+//! log(1 + u) for 0 <= u <= 1, error 3e-7.
+HWY_INLINE V log1p_unit(V u)
+{
+    V p = hn::MulAdd(C(-0.008539178408682346f), u, C(0.04408952221274376f));
+    p = hn::MulAdd(p, u, C(-0.10768155008554459f));
+    p = hn::MulAdd(p, u, C(0.17745229601860046f));
+    p = hn::MulAdd(p, u, C(-0.24495457112789154f));
+    p = hn::MulAdd(p, u, C(0.33275479078292847f));
+    p = hn::MulAdd(p, u, C(-0.4999740421772003f));
+    p = hn::MulAdd(p, u, C(0.9999998211860657f));
+    return hn::Mul(p, u);
+}
+
+template <activation act>
+HWY_INLINE V activate(V x)
+{
+    if constexpr (act == activation::relu) {
+        return hn::Max(x, C(0.0f));
+    } else if constexpr (act == activation::silu) { // x / (1 + exp(-x))
+        V scale, g;
+        exp_parts(clamp(x, 86.0f), -log2_e, scale, g);
+        return hn::Mul(x, reciprocal(hn::Add(hn::MulAdd(scale, g, scale), C(1.0f))));
+    } else if constexpr (act == activation::softplus) { // max(x, 0) + log1p(exp(-|x|))
+        V scale, g;
+        exp_parts(hn::Min(hn::Abs(x), C(87.0f)), -log2_e, scale, g);
+        return hn::Add(hn::Max(x, C(0.0f)), log1p_unit(hn::MulAdd(scale, g, scale)));
+    } else if constexpr (act == activation::tanh) { // -m / (2 + m), m = expm1(-2 |x|): exact near 0
+        V scale, g;
+        exp_parts(hn::Min(hn::Abs(x), C(40.0f)), -2 * log2_e, scale, g);
+        const V m = hn::MulAdd(scale, g, hn::Sub(scale, C(1.0f)));
+        return hn::CopySign(hn::Mul(m, reciprocal(hn::Add(m, C(2.0f)))), x);
+    } else {
+        return x;
+    }
+}
+
+//! In place on n vectors.
+template <activation act>
+HWY_INLINE void activate_all(float* HWY_RESTRICT x, size_t vectors)
+{
+    const D d;
+    size_t i = 0;
+    for (; i + 4 <= vectors; i += 4, x += 4 * L) { // four at once hide the latency of the chain
+        const V a = activate<act>(hn::Load(d, x)), b = activate<act>(hn::Load(d, x + L)),
+                c = activate<act>(hn::Load(d, x + 2 * L)), e = activate<act>(hn::Load(d, x + 3 * L));
+        hn::Store(a, d, x);
+        hn::Store(b, d, x + L);
+        hn::Store(c, d, x + 2 * L);
+        hn::Store(e, d, x + 3 * L);
+    }
+    for (; i < vectors; i++, x += L)
+        hn::Store(activate<act>(hn::Load(d, x)), d, x);
+}
+
+//! The same on aligned vectors, the function chosen at run time; relu and none cost nothing here
+//! because the kernels do them in registers.
+HWY_INLINE void activate_some(activation act, float* x, size_t vectors)
+{
+    if (act == activation::silu)
+        activate_all<activation::silu>(x, vectors);
+    else if (act == activation::softplus)
+        activate_all<activation::softplus>(x, vectors);
+    else if (act == activation::tanh)
+        activate_all<activation::tanh>(x, vectors);
+}
+
+} // namespace
+} // namespace HWY_NAMESPACE
+} // namespace gr::diffusion::engine
+HWY_AFTER_NAMESPACE();
+
+#endif
