@@ -143,11 +143,12 @@ void layer(const panel_layer& layer,
     }
 }
 
-void products(const float* state, size_t vectors, float* out)
+void products(const float* state, float gain, size_t vectors, float* out)
 {
     const D d;
+    const V g = hn::Set(d, gain);
     for (size_t i = 0; i < vectors * L; i += L) {
-        const V re = hn::Load(d, state + i), im = hn::Load(d, state + panel_rows + i);
+        const V re = hn::Mul(g, hn::Load(d, state + i)), im = hn::Mul(g, hn::Load(d, state + panel_rows + i));
         hn::Store(re, d, out + i);
         hn::Store(im, d, out + panel_rows + i);
         hn::Store(hn::Mul(re, re), d, out + 2 * panel_rows + i);
@@ -224,14 +225,29 @@ const panel_kernels& kernels()
     return *best;
 }
 
-void pack_panel_weight(size_t n_in, size_t n_out, const float* weight, float* packed)
+namespace {
+
+template <typename T>
+void pack(size_t n_in, size_t n_out, const T* weight, float* packed)
 {
     for (size_t first = 0; first < n_out; first += panel_tile) {
         const size_t tile = n_out - first < panel_tile ? n_out - first : panel_tile;
         for (size_t k = 0; k < n_in; k++)
             for (size_t f = 0; f < tile; f++)
-                *packed++ = weight[(first + f) * n_in + k];
+                *packed++ = float(weight[(first + f) * n_in + k]);
     }
+}
+
+} // namespace
+
+void pack_panel_weight(size_t n_in, size_t n_out, const float* weight, float* packed)
+{
+    pack(n_in, n_out, weight, packed);
+}
+
+void pack_panel_weight(size_t n_in, size_t n_out, const double* weight, float* packed)
+{
+    pack(n_in, n_out, weight, packed);
 }
 
 panel_layer::panel_layer(size_t in, size_t out, const float* matrix, activation activation)

@@ -27,6 +27,7 @@ struct DIFFUSION_API panel_layer {
 
 //! Packs a row-major n_out x n_in matrix the way the kernels read it.
 DIFFUSION_API void pack_panel_weight(size_t n_in, size_t n_out, const float* weight, float* packed);
+DIFFUSION_API void pack_panel_weight(size_t n_in, size_t n_out, const double* weight, float* packed);
 
 struct panel_kernels {
     size_t rows; //!< rows (symbols) of a panel
@@ -46,8 +47,8 @@ struct panel_kernels {
                   size_t n2,
                   size_t vectors,
                   float* out);
-    //! [Re, Im] -> [Re, Im, Re^2, Im^2, Re Im]
-    void (*products)(const float* state, size_t vectors, float* out);
+    //! [Re, Im] -> [Re, Im, Re^2, Im^2, Re Im] of gain times the input
+    void (*products)(const float* state, float gain, size_t vectors, float* out);
     /*! Logits [m] -> unnormalised posteriors exp(l - max) in place, and from them the mean point
      *  \param points [m][2] \param mean [Re, Im] */
     void (*posterior)(float* logits, size_t m, const float* points, size_t vectors, float* mean);
