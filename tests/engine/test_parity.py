@@ -91,7 +91,8 @@ def test_schedule_and_steps_equal_diffusers(config):
     diffusers = pytest.importorskip("diffusers")
     ours = diffusion.noise_schedule(**config)
     ddim = diffusers.DDIMScheduler(**config, clip_sample=False)
-    np.testing.assert_allclose(ours.alphas_cumprod, ddim.alphas_cumprod.numpy(), rtol=1e-5)
+    # Theirs are products of up to 1000 factors in float32.
+    np.testing.assert_allclose(ours.alphas_cumprod, ddim.alphas_cumprod.numpy(), rtol=3e-5)
     n = config["num_train_timesteps"]
     x, out, noise = noisy(8, 1), noisy(8, 2), noisy(8, 3)
     for kind in ("epsilon", "sample", "v_prediction"):
@@ -99,15 +100,17 @@ def test_schedule_and_steps_equal_diffusers(config):
         ddim.set_timesteps(n)
         ddpm = diffusers.DDPMScheduler(**config, clip_sample=False, prediction_type=kind)
         for t in {0, 1, n // 2, n - 1}:
+            # Their float32 estimate of x_0 is of size 1 / sqrt(abar) and cancels.
+            tolerance = dict(rtol=1e-4, atol=1e-6 + 1e-6 / ours.alphas_cumprod[t] ** 0.5)
             expected = ddim.step(rails(out), t, rails(x)).prev_sample.numpy()
             got = ours.ddim_step(kind, out, t, t - 1, x)
-            np.testing.assert_allclose(got.view(np.float32).reshape(-1, 2), expected, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(got.view(np.float32).reshape(-1, 2), expected, **tolerance)
             torch.manual_seed(5)
             expected = ddpm.step(rails(out), t, rails(x)).prev_sample.numpy()
             torch.manual_seed(5)
             drawn = torch.randn(8, 2).numpy().astype(np.float32).view(np.complex64)[:, 0]
             got = ours.ddpm_step(kind, out, t, x, drawn)
-            np.testing.assert_allclose(got.view(np.float32).reshape(-1, 2), expected, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(got.view(np.float32).reshape(-1, 2), expected, **tolerance)
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "sample", "v_prediction"])
