@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "delay_guide.h"
+#include "vectorise.h"
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+namespace gr::diffusion::engine {
+
+namespace {
+
+// row -= (fr + j fi) * (pr + j pi), complex rows of n. Inlined into the clones of its callers.
+inline __attribute__((always_inline)) void subtract_row(double fr, double fi, const double* __restrict pr,
+                                                        const double* __restrict pi, double* __restrict re,
+                                                        double* __restrict im, size_t n)
+{
+    for (size_t j = 0; j < n; j++) {
+        re[j] -= fr * pr[j] - fi * pi[j];
+        im[j] -= fr * pi[j] + fi * pr[j];
+    }
+}
+
+/* out_k = sum_ij conj(c_ik) A_ij c_jk with c_ik = rev[shift_i + k]: the upper triangle and twice its
+ * real part, for all k at once. */
+DIFFUSION_VECTORISE void quadratic_form(size_t count, size_t n, const int* pilots, const double* a_re, const double* a_im,
+                                        const double* rev_re, const double* rev_im, double* __restrict t_re,
+                                        double* __restrict t_im, double* __restrict out)
+{
+    std::fill_n(out, n, 0.0);
+    for (size_t i = 0; i < count; i++) {
+        const double* const ci_re = rev_re + n - 1 - pilots[i];
+        const double* const ci_im = rev_im + n - 1 - pilots[i];
+        const double half = -0.5 * a_re[i * count + i];
+        std::fill_n(t_re, n, 0.0);
+        std::fill_n(t_im, n, 0.0);
+        subtract_row(half, 0, ci_re, ci_im, t_re, t_im, n);
+        for (size_t j = i + 1; j < count; j++)
+            subtract_row(-a_re[i * count + j], -a_im[i * count + j], rev_re + n - 1 - pilots[j],
+                         rev_im + n - 1 - pilots[j], t_re, t_im, n);
+        for (size_t k = 0; k < n; k++)
+            out[k] += 2 * (ci_re[k] * t_re[k] + ci_im[k] * t_im[k]);
+    }
+}
+
+} // namespace
+
+DIFFUSION_VECTORISE bool invert_hermitian(double* re, double* im, size_t n, double* scratch)
+{
+    double* const wr = scratch; // L^-1, lower triangle
+    double* const wi = scratch + n * n;
+    // S = L L^H, with U = L^H in the upper triangle, row by row.
+    for (size_t k = 0; k < n; k++) {
+        double* const ur = re + k * n;
+        double* const ui = im + k * n;
+        if (!(ur[k] > 0) || !std::isfinite(ur[k]))
+            return false;
+        const double d = 1 / std::sqrt(ur[k]);
+        for (size_t j = k; j < n; j++) {
+            ur[j] *= d;
+            ui[j] *= d;
+        }
+        for (size_t i = k + 1; i < n; i++)
+            subtract_row(ur[i], -ui[i], ur + i, ui + i, re + i * n + i, im + i * n + i, n - i);
+    }
+    for (size_t i = 0; i < n; i++) {
+        double* const r = wr + i * n;
+        double* const m = wi + i * n;
+        std::fill_n(r, n, 0.0);
+        std::fill_n(m, n, 0.0);
+        r[i] = 1;
+        for (size_t k = 0; k < i; k++) // L_ik = conj(U_ki)
+            subtract_row(re[k * n + i], -im[k * n + i], wr + k * n, wi + k * n, r, m, k + 1);
+        const double d = 1 / re[i * n + i];
+        for (size_t j = 0; j <= i; j++) {
+            r[j] *= d;
+            m[j] *= d;
+        }
+    }
+    // S^-1 = L^-H L^-1: the upper triangle, then its mirror image
+    std::fill_n(re, n * n, 0.0);
+    std::fill_n(im, n * n, 0.0);
+    for (size_t k = 0; k < n; k++)
+        for (size_t i = 0; i <= k; i++)
+            subtract_row(-wr[k * n + i], wi[k * n + i], wr + k * n + i, wi + k * n + i, re + i * n + i,
+                         im + i * n + i, k + 1 - i);
+    for (size_t i = 0; i < n; i++) {
+        im[i * n + i] = 0;
+        for (size_t j = 0; j < i; j++) {
+            re[i * n + j] = re[j * n + i];
+            im[i * n + j] = -im[j * n + i];
+        }
+    }
+    return true;
+}
+
+delay_guide::delay_guide(size_t carriers, size_t taps) : d_carriers(carriers), d_taps(taps), d_fft(taps)
+{
+    if (carriers < 2 || carriers > 4096 || taps < carriers)
+        throw std::invalid_argument("delay_guide: " + std::to_string(carriers) + " carriers and " + std::to_string(taps) +
+                                    " taps; use 2 to 4096 carriers and not fewer taps");
+    for (auto* v : { &d_lag_re, &d_lag_im, &d_re, &d_im })
+        v->resize(taps);
+    d_m.resize(2 * taps);
+    d_z.resize(2 * taps);
+    d_q.resize(taps);
+    d_sums.resize(3 * carriers);
+    d_reverse.resize(4 * carriers);
+}
+
+void delay_guide::set_pilots(const std::vector<int>& pilots)
+{
+    if (pilots.empty())
+        throw std::invalid_argument("pilots: the list is empty, at least one carrier is needed");
+    std::vector<char> used(d_carriers, 0);
+    for (int p : pilots) {
+        if (p < 0 || size_t(p) >= d_carriers)
+            throw std::invalid_argument("pilots: carrier " + std::to_string(p) + " does not exist, use 0 to " +
+                                        std::to_string(d_carriers - 1));
+        if (used[p]++)
+            throw std::invalid_argument("pilots: carrier " + std::to_string(p) + " is named twice");
+    }
+    const size_t count = pilots.size();
+    d_pilots = pilots;
+    d_bins.resize(count);
+    for (size_t i = 0; i < count; i++)
+        d_bins[i] = bin(pilots[i]);
+    d_inv_re.resize(count * count);
+    d_inv_im.resize(count * count);
+    d_scratch.resize(2 * count * count);
+    d_residual.resize(2 * count);
+}
+
+//! Where carrier k stands in a transform of the taps: its frequency counts from the middle carrier.
+size_t delay_guide::bin(size_t k) const { return (k + d_taps - d_carriers / 2) % d_taps; }
+
+void delay_guide::run(const std::complex<double>* y, const float* mu, const float* gamma, double noise_var)
+{
+    const size_t count = d_pilots.size();
+    // lag_t = sum_l gamma_l exp(-2 pi j t l / taps)
+    for (size_t l = 0; l < d_taps; l++) {
+        d_lag_re[l] = gamma[l];
+        d_lag_im[l] = 0;
+    }
+    d_fft.forward(d_lag_re.data(), d_lag_im.data());
+
+    // A belief is positive definite but for rounding; a little more noise mends one that is not.
+    double extra = 0;
+    for (int attempt = 0; attempt < 4; attempt++) {
+        for (size_t i = 0; i < count; i++)
+            for (size_t j = i; j < count; j++) {
+                const int lag = d_pilots[i] - d_pilots[j];
+                d_inv_re[i * count + j] = d_lag_re[std::abs(lag)];
+                d_inv_im[i * count + j] = lag < 0 ? -d_lag_im[-lag] : d_lag_im[lag];
+            }
+        for (size_t i = 0; i < count; i++)
+            d_inv_re[i * count + i] += noise_var + extra;
+        if (invert_hermitian(d_inv_re.data(), d_inv_im.data(), count, d_scratch.data()))
+            break;
+        extra = std::max(10 * extra, 1e-9 * (d_lag_re[0] + noise_var));
+    }
+
+    double* const r_re = d_residual.data();
+    double* const r_im = r_re + count;
+    if (mu)
+        transform(mu);
+    for (size_t i = 0; i < count; i++) {
+        r_re[i] = y[i].real() - (mu ? d_re[d_bins[i]] : 0);
+        r_im[i] = y[i].imag() - (mu ? d_im[d_bins[i]] : 0);
+    }
+
+    // z_l = sum_i alpha_i exp(+2 pi j (p_i - carriers/2) l / taps), alpha = S^-1 residual
+    std::fill(d_re.begin(), d_re.end(), 0);
+    std::fill(d_im.begin(), d_im.end(), 0);
+    for (size_t i = 0; i < count; i++) {
+        const double* a_re = &d_inv_re[i * count];
+        const double* a_im = &d_inv_im[i * count];
+        double re = 0, im = 0;
+        for (size_t j = 0; j < count; j++) {
+            re += a_re[j] * r_re[j] - a_im[j] * r_im[j];
+            im += a_re[j] * r_im[j] + a_im[j] * r_re[j];
+        }
+        d_re[d_bins[i]] = re;
+        d_im[d_bins[i]] = im;
+    }
+    d_fft.backward(d_re.data(), d_im.data());
+    for (size_t l = 0; l < d_taps; l++) {
+        d_z[l] = float(d_re[l]);
+        d_z[d_taps + l] = float(d_im[l]);
+        d_m[l] = (mu ? mu[l] : 0) + gamma[l] * d_z[l];
+        d_m[d_taps + l] = (mu ? mu[d_taps + l] : 0) + gamma[l] * d_z[d_taps + l];
+    }
+
+    // q_l = sum_ij S^-1_ij exp(2 pi j (p_i - p_j) l / taps): sums along the lags first, and lags below
+    // zero are the conjugates of those above.
+    std::fill(d_re.begin(), d_re.end(), 0);
+    std::fill(d_im.begin(), d_im.end(), 0);
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < count; j++) {
+            const int lag = d_pilots[i] - d_pilots[j];
+            if (lag < 0)
+                continue;
+            const double weight = lag ? 2 : 1; // the real part is all that is wanted
+            d_re[lag] += weight * d_inv_re[i * count + j];
+            d_im[lag] += weight * d_inv_im[i * count + j];
+        }
+    d_fft.backward(d_re.data(), d_im.data());
+    for (size_t l = 0; l < d_taps; l++)
+        d_q[l] = float(d_re[l]);
+}
+
+//! The transform of taps (real parts, then imaginary parts), in d_re and d_im.
+void delay_guide::transform(const float* x)
+{
+    for (size_t l = 0; l < d_taps; l++) {
+        d_re[l] = x[l];
+        d_im[l] = x[d_taps + l];
+    }
+    d_fft.forward(d_re.data(), d_im.data());
+}
+
+void delay_guide::response(std::complex<float>* h)
+{
+    transform(d_m.data());
+    for (size_t k = 0; k < d_carriers; k++)
+        h[k] = { float(d_re[bin(k)]), float(d_im[bin(k)]) };
+}
+
+void delay_guide::variance(float* err_var)
+{
+    // v_k = sum gamma - c_k^H S^-1 c_k, c_k = F_p diag(gamma) f_k^H = the lags p_i - k. Stored by
+    // falling lag they lie in order of k.
+    const size_t n = d_carriers;
+    double* const rev_re = d_reverse.data();
+    double* const rev_im = rev_re + 2 * n;
+    for (size_t t = 0; t < 2 * n - 1; t++) {
+        const int lag = int(n) - 1 - int(t);
+        rev_re[t] = d_lag_re[std::abs(lag)];
+        rev_im[t] = lag < 0 ? -d_lag_im[-lag] : d_lag_im[lag];
+    }
+    double* const sums = d_sums.data();
+    quadratic_form(d_pilots.size(), n, d_pilots.data(), d_inv_re.data(), d_inv_im.data(), rev_re, rev_im, sums + n,
+                   sums + 2 * n, sums);
+    for (size_t k = 0; k < n; k++)
+        err_var[k] = float(std::max(d_lag_re[0] - sums[k], 0.0));
+}
+
+} // namespace gr::diffusion::engine

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include "delay_guide.h"
+#include "dense.h"
+#include <gnuradio/diffusion/model.h>
+#include <complex>
+#include <vector>
+
+namespace gr::diffusion::engine {
+
+/*! Network kind "delay_unrolled": the channel of an OFDM symbol from its pilots, in few guided steps.
+ *
+ * The torch reference, with what it does and why, is python/diffusion/nn/delay_net.py; the tests hold
+ * the two together. One object serves one thread. Memory is taken in the constructor and in
+ * set_pilots() only.
+ */
+class DIFFUSION_API delay_net
+{
+public:
+    //! \throws model_error if the model is no channel estimator of this kind
+    explicit delay_net(const model& file);
+
+    size_t carriers() const { return d_guide.carriers(); }
+    const std::vector<int>& pilots() const { return d_guide.pilots(); }
+
+    //! \param pilots indices of carriers, distinct. \throws std::invalid_argument naming the index
+    void set_pilots(const std::vector<int>& pilots);
+
+    /*! \param y frames x pilots, received / known pilot, finite
+     *  \param noise_var E|n|^2 of y, >= 0
+     *  \param h frames x carriers
+     *  \param err_var E|h - truth|^2, frames x carriers; may be null, which saves its cost */
+    void estimate(const std::complex<float>* y, size_t frames, float noise_var, std::complex<float>* h, float* err_var);
+
+private:
+    struct step {
+        packed_dense conv1, film, conv2, out;
+        std::vector<float> x; // (taps + kernel - 1) x inputs, the embedding already in place
+    };
+
+    void one(const std::complex<float>* y, float noise_var, std::complex<float>* h, float* err_var);
+    void features(float* x, size_t inputs);
+    void next_belief(step& s, const float* condition);
+    void wrap(float* rows, size_t channels) const;
+
+    delay_guide d_guide;
+    size_t d_width, d_kernel, d_embedding, d_gates;
+    std::vector<float> d_prior;  // log gamma at the start
+    std::vector<float> d_spread; // weights and bias of the variance's correction
+    std::vector<step> d_steps;
+
+    std::vector<std::complex<double>> d_y;
+    std::vector<float> d_log_gamma, d_gamma, d_mu, d_rows, d_a, d_b, d_o, d_modulation, d_log_power, d_log_v;
+};
+
+} // namespace gr::diffusion::engine
