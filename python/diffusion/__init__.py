@@ -20,6 +20,7 @@ except ImportError as _e:
         f"gnuradio.diffusion: the compiled part cannot be loaded ({_e}); "
         "run './run doctor' or 'gr-diffusion doctor' for the fix") from _e
 
+from .estimator import Estimator
 from .link_metrics import LinkMetrics, link_metrics
 
 __version__ = version()
