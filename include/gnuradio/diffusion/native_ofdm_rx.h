@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include <gnuradio/block.h>
+#include <gnuradio/diffusion/api.h>
+#include <cstdint>
+#include <map>
+#include <string>
+
+namespace gr::diffusion {
+
+/*! \brief Receiver of the native burst OFDM waveform (docs/link.md).
+ * \ingroup diffusion
+ *
+ * Outputs, both optional: 0 the payload bytes of frames whose CRC fits, as tagged packets; 1 the
+ * equalised payload symbols (E|x|^2 = 1) of every frame with a good header, for displays.
+ * Message ports: "pdus" the payloads as PDUs; "metrics" a dictionary a frame (frame, header_ok,
+ * payload_ok, length, modulation, fec, snr_db, evm_db, cfo, noise_var, phase_walk, offset, and the
+ * counters detected, ok, header_failed, payload_failed, missed, truncated); "frames" the same with the
+ * vectors symbols, symbol_noise, llr, channel, channel_error and payload, made only if it is connected.
+ * The PDUs' metadata and the tags at the start of each packet carry frame, snr_db, evm_db and cfo.
+ * Message port "cmd": a dictionary with any of "estimator", "demapper", "estimator_model",
+ * "demapper_model"; what is wrong is logged and changes nothing.
+ * A tag "rx_time" inside the stream (samples were lost) starts the search for frames anew.
+ */
+class DIFFUSION_API native_ofdm_rx : virtual public gr::block
+{
+public:
+    typedef std::shared_ptr<native_ofdm_rx> sptr;
+
+    /*! \param estimator ls, lmmse or diffusion
+     *  \param demapper min-distance, map or diffusion
+     *  \param estimator_model, demapper_model shipped names or files for the diffusion stages; "": the
+     *         shipped one that fits
+     *  \param max_cfo largest carrier offset searched, in subcarrier spacings */
+    static sptr make(const std::string& estimator = "lmmse",
+                     const std::string& demapper = "map",
+                     const std::string& estimator_model = "",
+                     const std::string& demapper_model = "",
+                     int fft_len = 64,
+                     int cp_len = 16,
+                     int max_payload = 4096,
+                     double max_cfo = 2.0,
+                     const std::string& length_tag_key = "packet_len");
+
+    virtual void set_estimator(const std::string& estimator) = 0;
+    virtual void set_demapper(const std::string& demapper) = 0;
+    virtual void set_estimator_model(const std::string& model) = 0;
+    virtual void set_demapper_model(const std::string& model) = 0;
+    virtual std::string estimator() const = 0;
+    virtual std::string demapper() const = 0;
+    //! detected, ok, header_failed, payload_failed, missed, truncated, since the start.
+    virtual std::map<std::string, uint64_t> counters() const = 0;
+};
+
+} // namespace gr::diffusion

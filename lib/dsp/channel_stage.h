@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include <gnuradio/diffusion/api.h>
+#include <complex>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace gr::diffusion::dsp {
+
+//! What a frame says about its channel before any estimator: least squares on known symbols.
+struct channel_observation {
+    std::vector<int> carriers;              //!< ascending, numbered from the centre (DC = 0)
+    std::vector<std::complex<float>> ls;    //!< least-squares channel there
+    std::vector<float> noise_var;           //!< E|error|^2 of each
+    bool final = true; //!< false: a first look at a frame, from which nothing is to be learned
+};
+
+//! An estimate at every carrier; index i is carrier i - fft_len/2.
+struct channel_estimate {
+    std::vector<std::complex<float>> h;
+    std::vector<float> error_var;           //!< E|h_hat - h|^2 as the estimator sees it
+};
+
+/*! Estimator stage of a receiver: one small interface, so that stages can be exchanged while running.
+ * The channel's delays lie in [0, cp_len) samples after the DFT window's nominal start. */
+class DIFFUSION_API channel_stage
+{
+public:
+    virtual ~channel_stage() = default;
+    virtual void estimate(const channel_observation& observation, channel_estimate& out) = 0;
+};
+
+//! Observations as they are; linear interpolation between carriers, the nearest one outside.
+class DIFFUSION_API ls_stage : public channel_stage
+{
+public:
+    explicit ls_stage(int fft_len) : d_fft_len(fft_len) {}
+    void estimate(const channel_observation& observation, channel_estimate& out) override;
+
+private:
+    int d_fft_len;
+};
+
+/*! Linear MMSE in the delay domain: taps at 0 .. cp_len + margin - 1 samples, independent Gaussian with
+ * mean powers p_l, so that E[h_k h_m*] = sum_l p_l exp(-j 2 pi (k - m) l / fft_len).
+ * The powers start uniform and are learned from the frames received by expectation maximisation with
+ * forgetting: p_l <- (1 - a) p_l + a (|E g_l|^2 + var g_l). So the covariance is the link's own. */
+class DIFFUSION_API lmmse_stage : public channel_stage
+{
+public:
+    //! \param learn 0 keeps the uniform profile; else the forgetting factor a
+    lmmse_stage(int fft_len, int taps, double learn = 0.1);
+    void estimate(const channel_observation& observation, channel_estimate& out) override;
+    const std::vector<double>& profile() const { return d_profile; }
+
+private:
+    int d_fft_len, d_taps;
+    double d_learn;
+    bool d_started = false;
+    std::vector<double> d_profile;
+    std::vector<std::complex<double>> d_rotation; // exp(-j 2 pi n / fft_len)
+};
+
+} // namespace gr::diffusion::dsp

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include "qam.h"
+
+namespace gr::diffusion::dsp {
+
+//! Demapper stage of a receiver: equalised symbols and their noise variances in, LLRs out.
+class DIFFUSION_API demapper_stage
+{
+public:
+    virtual ~demapper_stage() = default;
+    //! noise_var: E|error|^2 symbol by symbol; llr: qam.bits() * n, positive for 1
+    virtual void demap(const qam& constellation, const std::complex<float>* y, const float* noise_var,
+                       float* llr, size_t n) = 0;
+};
+
+//! Nearest point, all bits equally sure.
+class DIFFUSION_API min_distance_stage : public demapper_stage
+{
+public:
+    void demap(const qam& c, const std::complex<float>* y, const float* noise_var, float* llr, size_t n) override
+    {
+        c.hard(y, noise_var, llr, n);
+    }
+};
+
+//! Exact bitwise MAP, if the noise is circular Gaussian.
+class DIFFUSION_API map_stage : public demapper_stage
+{
+public:
+    void demap(const qam& c, const std::complex<float>* y, const float* noise_var, float* llr, size_t n) override
+    {
+        c.soft(y, noise_var, llr, n);
+    }
+};
+
+} // namespace gr::diffusion::dsp

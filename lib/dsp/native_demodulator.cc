@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "native_demodulator.h"
+#include "checksum.h"
+#include "native_modulator.h"
+#include "phase_tracker.h"
+#include <gnuradio/fft/fft.h>
+#include <algorithm>
+#include <cmath>
+
+namespace gr::diffusion::dsp {
+
+using cf = std::complex<float>;
+using cd = std::complex<double>;
+
+//! State of the frame at hand. Symbol 0 and 1 are the sync words, 2 the first header symbol.
+struct native_demodulator::work {
+    explicit work(int n) : dft(n) {}
+
+    gr::fft::fft_complex_fwd dft;
+    std::vector<std::vector<cf>> y;      // [symbol][shifted carrier], in units of H x
+    std::vector<std::vector<cf>> known;  // the same, what was sent there; 0: not known
+    std::vector<double> phase, phase_var;
+    double noise_var = 0, walk = 0, step = 0;
+    channel_observation observation;
+    channel_estimate channel;
+};
+
+native_demodulator::native_demodulator(const native_settings& settings)
+    : d_format(settings),
+      d_estimator(std::make_shared<lmmse_stage>(settings.fft_len, settings.cp_len + settings.cp_len / 4)),
+      d_demapper(std::make_shared<map_stage>()),
+      d_work(std::make_unique<work>(settings.fft_len))
+{
+}
+
+native_demodulator::~native_demodulator() = default;
+void native_demodulator::set_estimator(std::shared_ptr<channel_stage> stage) { d_estimator = std::move(stage); }
+void native_demodulator::set_demapper(std::shared_ptr<demapper_stage> stage) { d_demapper = std::move(stage); }
+
+void native_demodulator::transform(const cf* samples, size_t first, size_t count, double cfo)
+{
+    auto& w = *d_work;
+    const auto& g = d_format.geometry();
+    const int n = g.fft_len;
+    w.y.resize(first + count);
+    w.known.resize(first + count);
+    const float unit = float(1 / (n * d_format.scale()));
+    for (size_t s = first; s < first + count; s++) {
+        const size_t start = s * g.symbol_len() + g.cp_len - g.cp_len / 4;
+        const double turn = -2 * M_PI * cfo / n;
+        // The absolute phase in double and anew for every symbol, or it drifts in long frames.
+        cd phase = std::polar(1.0, std::remainder(turn * double(start), 2 * M_PI));
+        const cd step = std::polar(1.0, turn);
+        cf* in = w.dft.get_inbuf();
+        for (int i = 0; i < n; i++, phase *= step) {
+            const cf x = samples[start + i];
+            const bool good = std::abs(x.real()) < 1e15f && std::abs(x.imag()) < 1e15f;
+            in[i] = good ? x * cf(phase) : cf(0);
+        }
+        w.dft.execute();
+        w.y[s].resize(n);
+        for (int i = 0; i < n; i++)
+            w.y[s][i] = w.dft.get_outbuf()[(i + n / 2) % n] * unit;
+
+        auto& known = w.known[s];
+        if (s == 0) {
+            known = g.sync_word1;
+        } else if (s == 1) {
+            known = g.sync_word2;
+        } else {
+            known.assign(n, cf(0));
+            for (size_t p = 0; p < g.pilot_set(s - 2).size(); p++)
+                known[g.index(g.pilot_set(s - 2)[p])] = g.pilot_values(s - 2)[p];
+        }
+    }
+}
+
+void native_demodulator::estimate_channel(const native_frame&, size_t symbols, bool final)
+{
+    auto& w = *d_work;
+    const auto& g = d_format.geometry();
+    w.observation.carriers.clear();
+    w.observation.ls.clear();
+    w.observation.noise_var.clear();
+    w.observation.final = final;
+    for (int k : d_format.used()) {
+        const int i = g.index(k);
+        cd sum = 0;
+        double energy = 0;
+        for (size_t s = 0; s < symbols; s++) {
+            const cf x = w.known[s][i];
+            if (x == cf(0))
+                continue;
+            sum += cd(std::conj(x) * w.y[s][i]) * std::polar(1.0, -w.phase[s]);
+            energy += std::norm(x);
+        }
+        if (energy > 0) {
+            w.observation.carriers.push_back(k);
+            w.observation.ls.push_back(cf(sum / energy));
+            w.observation.noise_var.push_back(float(w.noise_var / energy));
+        }
+    }
+    d_estimator->estimate(w.observation, w.channel);
+}
+
+void native_demodulator::track_phase(const native_frame&, size_t symbols)
+{
+    auto& w = *d_work;
+    std::vector<cd> correlation(symbols - 1);
+    std::vector<double> variance(symbols - 1, INFINITY);
+    double power = 0;
+    for (int k : d_format.used())
+        power += std::norm(w.channel.h[d_format.geometry().index(k)]);
+    const double snr = power / std::max(w.noise_var * double(d_format.used().size()), 1e-30);
+    // Entry 0 is sync word 2: no measurement, its phase is the reference.
+    for (size_t s = 2; s < symbols; s++) {
+        double energy = 0;
+        cd sum = 0;
+        for (int k : d_format.used()) {
+            const int i = d_format.geometry().index(k);
+            if (w.known[s][i] == cf(0))
+                continue;
+            const cf reference = w.channel.h[i] * w.known[s][i];
+            sum += cd(std::conj(reference) * w.y[s][i]);
+            energy += std::norm(reference);
+        }
+        correlation[s - 1] = sum;
+        variance[s - 1] = w.noise_var / std::max(2 * energy, 1e-30);
+    }
+    const double step_std = std::sqrt(1e-4 + 1 / std::max(snr * double(d_format.used().size()), 1e-3));
+    const auto track = phase_tracker::run(correlation, variance, std::min(step_std, 1.0));
+    w.phase.assign(symbols, 0);
+    w.phase_var.assign(symbols, 0);
+    for (size_t s = 1; s < symbols; s++) {
+        w.phase[s] = track.phase[s - 1];
+        w.phase_var[s] = track.variance[s - 1];
+    }
+    w.walk = track.walk_var;
+    w.step = track.step;
+}
+
+void native_demodulator::measure_noise(native_frame& frame, size_t symbols)
+{
+    auto& w = *d_work;
+    double residual = 0, taken = 0;
+    size_t count = 0;
+    for (size_t s = 2; s < symbols; s++)
+        for (int k : d_format.used()) {
+            const int i = d_format.geometry().index(k);
+            if (w.known[s][i] == cf(0))
+                continue;
+            const cf expected = w.channel.h[i] * w.known[s][i] * cf(std::polar(1.0, w.phase[s]));
+            residual += std::norm(w.y[s][i] - expected);
+            count++;
+        }
+    // The fit takes its share of the noise away; the error variance says how much of it.
+    for (size_t i = 0; i < w.observation.carriers.size(); i++) {
+        const int k = d_format.geometry().index(w.observation.carriers[i]);
+        taken += std::min(1.0, double(w.channel.error_var[k] / w.observation.noise_var[i]));
+    }
+    // The preamble's own estimate counts as the degrees of freedom it has left.
+    const double before = 1.5 * double(d_format.used().size());
+    const double own = std::max(double(count) - taken, 0.5 * double(count));
+    w.noise_var = (before * w.noise_var + residual * (double(count) / std::max(own, 1.0))) /
+                  (before + double(count));
+    frame.noise_var = w.noise_var;
+}
+
+void native_demodulator::equalise(const native_frame&, size_t first, size_t count, std::vector<cf>& x,
+                                  std::vector<float>& noise_var) const
+{
+    const auto& w = *d_work;
+    const auto& g = d_format.geometry();
+    x.clear();
+    noise_var.clear();
+    for (size_t s = first; s < first + count; s++) {
+        const cf turn = cf(std::polar(1.0, -w.phase[s]));
+        for (int k : g.data_set(s - 2)) {
+            const int i = g.index(k);
+            const float power = std::max(std::norm(w.channel.h[i]), 1e-20f);
+            x.push_back(w.y[s][i] * turn * std::conj(w.channel.h[i]) / power);
+            noise_var.push_back(float((w.noise_var + w.channel.error_var[i]) / power + w.phase_var[s]));
+        }
+    }
+}
+
+native_frame native_demodulator::front(const cf* y, const sync_frame& sync)
+{
+    auto& w = *d_work;
+    native_frame frame;
+    frame.sync = sync;
+    frame.cfo = sync.cfo;
+    const size_t symbols = 2 + d_format.header_symbols();
+    transform(y, 0, symbols, sync.cfo);
+    // A noise variance of exactly 0 (a simulation) would make reliabilities infinite.
+    const double n_over_used = double(d_format.geometry().fft_len) / double(d_format.used().size());
+    const double power = std::max(sync.power, 1e-30);
+    w.noise_var = std::max(sync.noise_var, 1e-6 * power) / n_over_used;
+    w.phase.assign(symbols, 0);
+    w.phase_var.assign(symbols, 0);
+    estimate_channel(frame, 2, false);
+    track_phase(frame, symbols);
+    std::vector<cf> x;
+    std::vector<float> noise_var;
+    equalise(frame, 2, d_format.header_symbols(), x, noise_var);
+    std::vector<float> llr(2 * x.size());
+    qam_of(2).soft(x.data(), noise_var.data(), llr.data(), x.size());
+    if (const auto header = d_format.decode_header(llr.data())) {
+        frame.header = *header;
+        frame.header_ok = true;
+    }
+    frame.noise_var = w.noise_var;
+    frame.snr_db = sync.snr_db + 10 * std::log10(n_over_used);
+    frame.channel = w.channel.h;
+    frame.channel_error = w.channel.error_var;
+    return frame;
+}
+
+void native_demodulator::payload(const cf* y, native_frame& frame)
+{
+    auto& w = *d_work;
+    const auto& g = d_format.geometry();
+    const size_t front_symbols = 2 + d_format.header_symbols();
+    const size_t count = d_format.payload_symbols(frame.header), symbols = front_symbols + count;
+    transform(y, front_symbols, count, frame.sync.cfo);
+    const auto sent = header_points(d_format, frame.header);
+    for (size_t s = 2, at = 0; s < front_symbols; s++)
+        for (int k : g.data_set(s - 2))
+            w.known[s][g.index(k)] = sent[at++];
+
+    track_phase(frame, symbols);
+    estimate_channel(frame, symbols, false);
+    measure_noise(frame, symbols);
+    track_phase(frame, symbols);
+    estimate_channel(frame, symbols, true);
+    equalise(frame, front_symbols, count, frame.symbols, frame.symbol_noise);
+
+    const qam& constellation = qam_of(frame.header.bits_per_symbol);
+    frame.llr.resize(frame.symbols.size() * constellation.bits());
+    d_demapper->demap(constellation, frame.symbols.data(), frame.symbol_noise.data(), frame.llr.data(),
+                      frame.symbols.size());
+    for (float& l : frame.llr)
+        if (!std::isfinite(l))
+            l = 0;
+    try {
+        frame.payload = d_format.decode_payload(frame.header, frame.llr.data());
+        frame.payload_ok = crc32(frame.payload.data(), frame.payload.size()) == frame.header.payload_crc;
+    } catch (const std::exception&) { // a code this installation lacks: the frame is lost, not the stream
+        frame.payload.clear();
+    }
+
+    double power = 0;
+    for (int k : d_format.used())
+        power += std::norm(w.channel.h[g.index(k)]);
+    frame.snr_db = 10 * std::log10(std::max(power / double(d_format.used().size()), 1e-30) / frame.noise_var);
+    frame.cfo = frame.sync.cfo + w.step * g.fft_len / (2 * M_PI * g.symbol_len());
+    frame.phase_walk = w.walk;
+    frame.channel = w.channel.h;
+    frame.channel_error = w.channel.error_var;
+    evaluate(frame);
+}
+
+void native_demodulator::evaluate(native_frame& frame) const
+{
+    const qam& constellation = qam_of(frame.header.bits_per_symbol);
+    std::vector<cf> x;
+    frame.decided = !frame.payload_ok;
+    if (frame.payload_ok) {
+        x = payload_points(d_format, frame.header, frame.payload.data());
+    } else {
+        std::vector<uint8_t> labels(frame.symbols.size());
+        constellation.decide(frame.symbols.data(), labels.data(), labels.size());
+        for (uint8_t label : labels)
+            x.push_back(constellation.points()[label]);
+    }
+    double error = 0, signal = 0;
+    const auto& g = d_format.geometry();
+    for (size_t i = 0; i < x.size(); i++) {
+        const size_t per = d_format.data_per_symbol(), s = d_format.header_symbols() + i / per;
+        const double gain = std::norm(frame.channel[g.index(g.data_set(s)[i % per])]);
+        error += gain * std::norm(frame.symbols[i] - x[i]);
+        signal += gain * std::norm(x[i]);
+    }
+    frame.evm_db = signal > 0 ? 10 * std::log10(std::max(error / signal, 1e-12)) : 0;
+}
+
+} // namespace gr::diffusion::dsp

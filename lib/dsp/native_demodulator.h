@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include "channel_stage.h"
+#include "demapper_stage.h"
+#include "frame_sync.h"
+#include "native_format.h"
+#include <memory>
+#include <string>
+
+namespace gr::diffusion::dsp {
+
+//! All a receiver can say about one frame.
+struct DIFFUSION_API native_frame {
+    sync_frame sync;
+    bool header_ok = false;
+    bool payload_ok = false;        //!< the CRC-32 fits
+    native_header header;
+    std::vector<uint8_t> payload;   //!< decoded bytes, right or wrong
+    double cfo = 0;                 //!< subcarriers: the synchroniser's, corrected by the pilots
+    double noise_var = 0;           //!< E|n|^2 on a carrier beside unit-power data times the channel
+    double snr_db = 0;              //!< mean |H|^2 / noise_var
+    double evm_db = 0;              //!< sum |y - H x|^2 / sum |H x|^2, dB (see decided)
+    bool decided = true;            //!< x in evm_db are decisions; false: known, as the CRC fits
+    double phase_walk = 0;          //!< variance of the common phase's random walk, rad^2 a symbol
+    std::vector<std::complex<float>> channel; //!< fft_len values, DC in the middle
+    std::vector<float> channel_error;         //!< the estimator's own error variance
+    std::vector<std::complex<float>> symbols; //!< equalised payload symbols, E|x|^2 = 1
+    std::vector<float> symbol_noise;          //!< noise variance of each
+    std::vector<float> llr;                   //!< payload bits as sent, positive for 1
+};
+
+/*! One native frame: samples and synchronisation in, bytes and every stage's output out.
+ *
+ * 1. DFTs a quarter of the prefix early, CFO removed. 2. Channel from the preamble. 3. Common phase of
+ * the header symbols from their pilots, header decoded. 4. Phase of all symbols; the header, now known,
+ * and the scattered pilots of the whole frame join the preamble in a second channel estimate. 5. Noise
+ * variance from what the known symbols leave over. 6. Equaliser, demapper, decoder. */
+class DIFFUSION_API native_demodulator
+{
+public:
+    explicit native_demodulator(const native_settings& settings = {});
+    ~native_demodulator();
+
+    const native_format& format() const { return d_format; }
+
+    void set_estimator(std::shared_ptr<channel_stage> stage);
+    void set_demapper(std::shared_ptr<demapper_stage> stage);
+
+    //! Preamble and header of the frame that starts at y[0]. \p y: format().front_len() samples.
+    native_frame front(const std::complex<float>* y, const sync_frame& sync);
+    //! The rest, after front() of the same frame gave header_ok. \p y: format().frame_len(header) samples.
+    void payload(const std::complex<float>* y, native_frame& frame);
+
+private:
+    struct work;
+
+    void transform(const std::complex<float>* y, size_t first, size_t count, double cfo);
+    void estimate_channel(const native_frame& frame, size_t symbols, bool final);
+    void track_phase(const native_frame& frame, size_t symbols);
+    void measure_noise(native_frame& frame, size_t symbols);
+    void equalise(const native_frame& frame, size_t first, size_t count, std::vector<std::complex<float>>& x,
+                  std::vector<float>& noise_var) const;
+    void evaluate(native_frame& frame) const;
+
+    native_format d_format;
+    std::shared_ptr<channel_stage> d_estimator;
+    std::shared_ptr<demapper_stage> d_demapper;
+    std::unique_ptr<work> d_work;
+};
+
+} // namespace gr::diffusion::dsp

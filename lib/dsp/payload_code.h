@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include <gnuradio/diffusion/api.h>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace gr::diffusion::dsp {
+
+//! Forward error correction of a payload; the values go over the air in the frame header.
+enum class fec : uint8_t { none = 0, cc_1_2 = 1, cc_2_3 = 2, cc_3_4 = 3, ldpc_1_2 = 4 };
+
+//! "none", "cc-1/2", "cc-2/3", "cc-3/4", "ldpc-1/2". \throws std::invalid_argument
+DIFFUSION_API fec fec_from_name(const std::string& name);
+DIFFUSION_API const char* fec_name(fec code);
+DIFFUSION_API const std::vector<std::string>& fec_names();
+
+/*! One code at one length, through gr-fec's own encoder and decoder objects.
+ *
+ * cc: k = 7, generators 79 and 109 (0117, 0155 octal), terminated; 2/3 and 3/4 are punctured from 1/2.
+ * ldpc-1/2: the (1800, 902) code GNU Radio ships, ceil(n/902) code words, each shortened: information
+ * bits that are zero by agreement are not sent, so no payload length wastes air time.
+ * Bits are one a byte. LLRs: log P(1)/P(0), as real as the demapper can make them. */
+class DIFFUSION_API payload_code
+{
+public:
+    payload_code(fec code, size_t information_bits);
+    ~payload_code();
+    payload_code(payload_code&&) noexcept;
+    payload_code& operator=(payload_code&&) noexcept;
+
+    fec code() const;
+    size_t information_bits() const;
+    size_t coded_bits() const;
+
+    void encode(const uint8_t* bits, uint8_t* coded);
+    void decode(const float* llr, uint8_t* bits);
+
+    //! coded_bits() without building the code (for the header's airtime calculation).
+    static size_t coded_bits(fec code, size_t information_bits);
+
+private:
+    struct impl;
+    std::unique_ptr<impl> d_impl;
+};
+
+} // namespace gr::diffusion::dsp

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""ofdm_tx and ofdm_rx: the whole burst link as two blocks."""
+from gnuradio import gr
+
+from . import diffusion_python as compiled
+
+WAVEFORMS = ("native", "stock")
+
+
+class ofdm_tx(gr.hier_block2):
+    """Packets to bursts of the native OFDM waveform.
+
+    packets: "pdu", they come on message port "pdus"; or "stream", a tagged byte stream on the input.
+    modulation: bpsk, qpsk, qam16, qam64, qam256. fec: none, cc-1/2, cc-2/3, cc-3/4, ldpc-1/2.
+    transmission: "burst" (length tags, tx_sob, tx_eob) or "continuous" (zeros between frames).
+    amplitude: RMS of the samples of a frame; their peak is about four times that, so a radio whose
+    converter ends at 1.0 wants 0.25. guard: zeros behind each frame, samples (-1: two OFDM symbols).
+    Message port "cmd": a dictionary with any of modulation, fec, amplitude.
+    """
+
+    def __init__(self, packets="pdu", modulation="qpsk", fec="cc-1/2", transmission="burst", amplitude=1.0,
+                 guard=-1, fft_len=64, cp_len=16, max_payload=4096, length_tag_key="packet_len"):
+        if packets not in ("pdu", "stream"):
+            raise ValueError(f"ofdm_tx: packets is '{packets}', use pdu or stream")
+        inputs = gr.io_signature(1, 1, gr.sizeof_char) if packets == "stream" else gr.io_signature(0, 0, 0)
+        gr.hier_block2.__init__(self, "ofdm_tx", inputs, gr.io_signature(1, 1, gr.sizeof_gr_complex))
+        self.core = compiled.native_ofdm_tx(modulation, fec, transmission, amplitude, guard, fft_len, cp_len,
+                                            max_payload, length_tag_key)
+        for port in ("pdus", "cmd"):
+            self.message_port_register_hier_in(port)
+            self.msg_connect(self, port, self.core, port)
+        if packets == "stream":
+            self.connect(self, self.core)
+        self.connect(self.core, self)
+        for name in ("set_modulation", "set_fec", "set_amplitude", "modulation", "fec", "amplitude", "sent",
+                     "dropped"):
+            setattr(self, name, getattr(self.core, name))
+
+
+class ofdm_rx(gr.hier_block2):
+    """The receiver of a burst OFDM link, with exchangeable stages.
+
+    Output 0: payload bytes of frames whose CRC fits, as tagged packets (tags: length, frame, snr_db,
+    evm_db, cfo). Output 1, with symbols=True: equalised payload symbols for a display.
+    Message ports: "pdus" payloads; "metrics" a dictionary a frame; "frames" the same with the vectors of
+    every stage; "cmd" (in) a dictionary with any of estimator, demapper, estimator_model, demapper_model.
+
+    waveform: "native" (what ofdm_tx sends) or "stock" (what digital.ofdm_tx sends with its defaults).
+    estimator: ls, lmmse, diffusion. demapper: min-distance, map, diffusion. The models of the diffusion
+    stages are shipped names or files; "" is the shipped one that fits.
+    max_cfo: largest carrier offset searched, in subcarrier spacings.
+    """
+
+    def __init__(self, waveform="native", estimator="lmmse", demapper="map", estimator_model="",
+                 demapper_model="", fft_len=64, cp_len=16, max_payload=4096, max_cfo=2.0, symbols=False,
+                 length_tag_key="packet_len"):
+        if waveform not in WAVEFORMS:
+            raise ValueError(f"ofdm_rx: waveform is '{waveform}', use native or stock")
+        outputs = [gr.sizeof_char, gr.sizeof_gr_complex] if symbols else [gr.sizeof_char]
+        gr.hier_block2.__init__(self, "ofdm_rx", gr.io_signature(1, 1, gr.sizeof_gr_complex),
+                                gr.io_signature.makev(len(outputs), len(outputs), outputs))
+        if waveform == "native":
+            self.core = compiled.native_ofdm_rx(estimator, demapper, estimator_model, demapper_model, fft_len,
+                                                cp_len, max_payload, max_cfo, length_tag_key)
+        else:
+            if (fft_len, cp_len) != (64, 16):
+                raise ValueError(f"ofdm_rx: the stock waveform has fft_len 64 and cp_len 16, not {fft_len} "
+                                 f"and {cp_len}")
+            self.core = _stock_core(estimator, demapper, estimator_model, demapper_model, max_cfo,
+                                    length_tag_key)
+        for port in ("pdus", "metrics", "frames"):
+            self.message_port_register_hier_out(port)
+            self.msg_connect(self.core, port, self, port)
+        self.message_port_register_hier_in("cmd")
+        self.msg_connect(self, "cmd", self.core, "cmd")
+        self.connect(self, self.core, self)
+        if symbols:
+            self.connect((self.core, 1), (self, 1))
+        for name in ("set_estimator", "set_demapper", "set_estimator_model", "set_demapper_model", "estimator",
+                     "demapper", "counters"):
+            setattr(self, name, getattr(self.core, name))
+
+
+def _stock_core(estimator, demapper, estimator_model, demapper_model, max_cfo, length_tag_key):
+    try:
+        core = compiled.stock_ofdm_rx
+    except AttributeError:
+        raise NotImplementedError("ofdm_rx: this build has no receiver for the stock waveform") from None
+    return core(estimator, demapper, estimator_model, demapper_model, max_cfo, length_tag_key)
