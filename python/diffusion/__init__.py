@@ -19,9 +19,9 @@ except ImportError as _e:
     raise ImportError(
         f"gnuradio.diffusion: the compiled part cannot be loaded ({_e}); "
         "run './run doctor' or 'gr-diffusion doctor' for the fix") from _e
-from .ofdm import ofdm_rx, ofdm_tx
 
 from .estimator import Estimator
 from .link_metrics import LinkMetrics, link_metrics
+from .ofdm import ofdm_rx, ofdm_tx
 
 __version__ = version()
