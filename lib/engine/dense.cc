@@ -152,7 +152,7 @@ namespace {
 
 const dense_kernel& kernel()
 {
-    static const dense_kernel* const best = HWY_DYNAMIC_DISPATCH(dense_table)();
+    static const dense_kernel* const best = (choose_simd_target(), HWY_DYNAMIC_DISPATCH(dense_table)());
     return *best;
 }
 

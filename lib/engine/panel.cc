@@ -221,7 +221,7 @@ HWY_EXPORT(panel_table);
 
 const panel_kernels& kernels()
 {
-    static const panel_kernels* const best = HWY_DYNAMIC_DISPATCH(panel_table)();
+    static const panel_kernels* const best = (choose_simd_target(), HWY_DYNAMIC_DISPATCH(panel_table)());
     return *best;
 }
 

@@ -17,6 +17,11 @@
 
 namespace gr::diffusion::engine {
 
+/*! Obeys $GR_DIFFUSION_SIMD (AVX3, AVX2, SSE4, NEON, ... as `doctor` shows it): the named instruction set
+ * instead of the best one, for tests and for machines that slow down under wide vectors. What this
+ * machine cannot do is ignored. Called before anything is dispatched. */
+void choose_simd_target();
+
 //! Floats aligned for any vector, zero at the start, never reallocated behind one's back.
 class aligned_floats
 {

@@ -197,3 +197,17 @@ BOOST_AUTO_TEST_CASE(posteriors_and_bit_ratios)
             }
         }
 }
+
+// All of the above again with each instruction set that this machine has.
+BOOST_AUTO_TEST_CASE(every_simd_target)
+{
+    const char* chosen = std::getenv("GR_DIFFUSION_SIMD");
+    if (chosen) {
+        BOOST_TEST_MESSAGE("asked for " << chosen << ", runs " << kernels().target);
+        return;
+    }
+    const std::string self = boost::unit_test::framework::master_test_suite().argv[0];
+    for (const char* target : { "AVX3", "AVX2", "SSE4", "SSSE3", "SCALAR", "NEON", "EMU128" })
+        BOOST_TEST(std::system(("GR_DIFFUSION_SIMD=" + std::string(target) + " '" + self + "' >/dev/null").c_str()) == 0,
+                   "fails with " << target);
+}

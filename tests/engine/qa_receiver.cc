@@ -10,7 +10,6 @@
 
 // Every allocation of the program is counted. GCC cannot see that new and delete fit together.
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-#pragma GCC diagnostic ignored "-Warray-bounds"
 
 namespace {
 std::atomic<size_t> allocations{ 0 };
