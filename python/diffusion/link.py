@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The main job: a file through an impaired, quantized link, received in three ways from the same samples.
+
+Everything runs in GNU Radio flowgraphs: transmitter and medium write IQ once for each waveform, then each
+receiver gets the same IQ in a flowgraph of its own, so that its CPU time can be told apart.
+"""
+import dataclasses
+import time
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pmt
+from gnuradio import blocks, digital, gr
+
+from . import diffusion_python as compiled
+from . import metrics
+from .medium import medium, power_profile
+from .ofdm import ofdm_rx, ofdm_tx
+
+MODULATIONS = {"bpsk": 1, "qpsk": 2, "qam16": 4, "qam64": 6, "qam256": 8}
+PREFIX = 4  # bytes in front of each chunk: frame number and number of chunks, 2 each
+LENGTH_TAG = "packet_len"
+CHAINS = {"classical": ("lmmse", "map"), "diffusion": ("diffusion", "diffusion")}
+
+
+@dataclass
+class Settings:
+    """What the job sends and through what."""
+    file: Path = None
+    snr_db: float = 14.0
+    adc_bits: int = 3
+    preset: str = "mild"
+    modulation: str = "qpsk"
+    fec: str = "ldpc-1/2"
+    payload: int = 112      # bytes a frame, PREFIX included: one LDPC word
+    frames: int = 150       # at least; the file goes round until they are sent
+    taps: int = 6           # Rayleigh taps of the multipath, powers exp(-k/2), drawn for every frame
+    device: str = "loopback"
+    seed: int = 1
+
+    def check(self):
+        if self.modulation not in MODULATIONS:
+            raise ValueError(f"modulation is '{self.modulation}', use one of {', '.join(MODULATIONS)}")
+        if self.fec not in compiled.fec_names():
+            raise ValueError(f"fec is '{self.fec}', use one of {', '.join(compiled.fec_names())}")
+        if not PREFIX < self.payload <= 4096:
+            raise ValueError(f"payload is {self.payload} bytes, use {PREFIX + 1} to 4096")
+        if not 1 <= self.frames <= 60000:
+            raise ValueError(f"frames is {self.frames}, use 1 to 60000")
+        if not -20 <= self.snr_db <= 80:
+            raise ValueError(f"snr_db is {self.snr_db}, use -20 to 80")
+        if not 0 <= self.adc_bits <= 16:
+            raise ValueError(f"adc_bits is {self.adc_bits}, use 1 to 16, or 0 for no ADC")
+        if not 1 <= self.taps <= 16:
+            raise ValueError(f"taps is {self.taps}, use 1 to 16")
+        if self.device != "loopback":
+            raise ValueError(f"device is '{self.device}': only 'loopback', the in-process medium, is there yet")
+
+
+# ---- file <-> frames -------------------------------------------------------------------------------
+
+def split(data, payload, frames):
+    """Packets of a carousel: frame number, number of chunks, chunk; the file and its CRC-32 are the chunks."""
+    body = payload - PREFIX
+    stream = data + zlib.crc32(data).to_bytes(4, "big")
+    chunks = [stream[i:i + body] for i in range(0, len(stream), body)]
+    if len(chunks) > 60000:
+        raise ValueError(f"the file needs {len(chunks)} frames of {payload} bytes, 60000 at most")
+    count = max(frames, len(chunks))
+    return [n.to_bytes(2, "big") + len(chunks).to_bytes(2, "big") + chunks[n % len(chunks)] for n in range(count)]
+
+
+def join(packets):
+    """The file from the packets that arrived, None if a chunk is missing or the CRC-32 does not fit."""
+    chunks, total = {}, 0
+    for p in packets:
+        if len(p) <= PREFIX:
+            continue
+        number, total = int.from_bytes(p[:2], "big"), int.from_bytes(p[2:4], "big")
+        if total:
+            chunks.setdefault(number % total, p[PREFIX:])
+    if not total or len(chunks) != total:
+        return None
+    stream = b"".join(chunks[i] for i in range(total))
+    data, crc = stream[:-4], stream[-4:]
+    return data if zlib.crc32(data).to_bytes(4, "big") == crc else None
+
+
+# ---- flowgraphs ------------------------------------------------------------------------------------
+
+class Collector(gr.basic_block):
+    """Keeps the messages of its port "in"."""
+
+    def __init__(self):
+        gr.basic_block.__init__(self, "collector", [], [])
+        self.messages = []
+        self.message_port_register_in(pmt.intern("in"))
+        self.set_msg_handler(pmt.intern("in"), self._keep)
+
+    def _keep(self, message):
+        self.messages.append(message)
+
+
+def packet_source(packets):
+    """The packets as a tagged byte stream."""
+    tags, at = [], 0
+    for p in packets:
+        tags.append(gr.tag_utils.python_to_tag((at, pmt.intern(LENGTH_TAG), pmt.from_long(len(p)))))
+        at += len(p)
+    return blocks.vector_source_b(list(b"".join(packets)), False, 1, tags)
+
+
+def packets_in(sink):
+    """The packets in a vector sink of tagged bytes."""
+    data = bytes(sink.data())
+    starts = [(t.offset, pmt.to_long(t.value)) for t in sink.tags() if pmt.eq(t.key, pmt.intern(LENGTH_TAG))]
+    return [data[at:at + n] for at, n in sorted(starts)]
+
+
+class Transmission:
+    """Packets through one waveform's transmitter and the medium: IQ, and the channel of each frame."""
+
+    def __init__(self, settings, waveform, packets, seed):
+        s = settings
+        self.waveform, self.packets = waveform, packets
+        tb = gr.top_block("transmission")
+        source = packet_source(packets)
+        if waveform == "native":
+            tx = [ofdm_tx("stream", s.modulation, s.fec)]
+        else:
+            # Unit mean power and the guard of the native frames: the same medium sees the same signal.
+            tx = [digital.ofdm_tx(bps_payload=2, packet_length_tag_key=LENGTH_TAG),
+                  digital.burst_shaper_cc([1.0, 1.0], 0, 160, False, LENGTH_TAG),
+                  blocks.multiply_const_cc(stock_scale())]
+        self.medium = medium(s.snr_db, s.adc_bits, s.preset, power_profile(s.taps), True, seed)
+        self.sink = blocks.vector_sink_c()
+        tb.connect(source, *tx, self.medium, self.sink)
+        tb.run()
+        # A live receiver is never at the end of its samples; a file's last frame must not be either.
+        self.iq = np.concatenate([np.array(self.sink.data(), np.complex64), np.zeros(4000, np.complex64)])
+        self.taps_of = self.medium.fading.taps_of
+
+
+def stock_scale():
+    """Factor to unit mean power for what digital.ofdm_tx puts out with its defaults."""
+    tb = gr.top_block("stock power")
+    source, sink = packet_source([bytes(range(96))] * 4), blocks.vector_sink_c()
+    tx = digital.ofdm_tx(bps_payload=2, packet_length_tag_key=LENGTH_TAG)
+    tb.connect(source, tx, sink)
+    tb.run()
+    return float(1 / np.sqrt(np.mean(np.abs(sink.data()) ** 2)))
+
+
+@dataclass
+class Reception:
+    """What one receiver made of the IQ."""
+    packets: list                                # payloads whose CRC fits
+    frames: list = field(default_factory=list)   # dictionaries of the "frames" port
+    cpu_s: float = 0.0
+
+
+def receive_stock(iq):
+    """digital.ofdm_rx, as a user would otherwise have it."""
+    tb = gr.top_block("stock receiver")
+    source, sink = blocks.vector_source_c(iq.tolist()), blocks.vector_sink_b()
+    rx = digital.ofdm_rx(bps_payload=2, packet_length_tag_key=LENGTH_TAG)
+    tb.connect(source, rx, sink)
+    cpu = _run(tb)
+    return Reception(packets_in(sink), cpu_s=cpu)
+
+
+def receive(iq, estimator, demapper, **options):
+    """The native receiver with these stages."""
+    tb = gr.top_block("native receiver")
+    source, sink, collector = blocks.vector_source_c(iq.tolist()), blocks.vector_sink_b(), Collector()
+    rx = ofdm_rx("native", estimator, demapper, **options)
+    tb.connect(source, rx, sink)
+    tb.msg_connect(rx, "frames", collector, "in")
+    cpu = _run(tb)
+    frames = [pmt.to_python(m) for m in collector.messages]
+    return Reception(packets_in(sink), frames, cpu)
+
+
+def _run(tb):
+    start = time.process_time()
+    tb.run()
+    return time.process_time() - start
+
+
+# ---- figures ---------------------------------------------------------------------------------------
+
+def true_channel(taps, fft_len=64, early=4):
+    """The channel of taps at all carriers (DC in the middle), seen by a DFT that starts early samples early."""
+    k = np.arange(-fft_len // 2, fft_len // 2)
+    return np.exp(-2j * np.pi * np.outer(k, np.arange(len(taps)) + early) / fft_len) @ taps
+
+
+def figures(reception, transmission, settings):
+    """frames_sent, frames_ok, per, ber, evm_db, gmi, nmse_db, cpu_s, and what the plots need."""
+    sent = transmission.packets
+    good = set(reception.packets) & set(sent)
+    result = {"frames_sent": len(sent), "frames_ok": len(good), "per": 1 - len(good) / len(sent), "ber": None,
+              "evm_db": None, "gmi": None, "nmse_db": None, "cpu_s": reception.cpu_s}
+    result["per_interval"] = metrics.wilson(len(sent) - len(good), len(sent))
+    detail = {"symbols": [], "channel": None}
+    if not reception.frames:
+        return result, detail
+    modem = compiled.native_modulator()
+    bits, llrs, errors, signals, channel_error, channel_power = [], [], 0.0, 0.0, 0.0, 0.0
+    m = MODULATIONS[settings.modulation]
+    used = np.array(modem.used_carriers) + 32
+    starts = np.array([at for at, _ in transmission.taps_of])
+    for f in reception.frames:
+        n = int(np.searchsorted(starts, f["offset"] + 40)) - 1
+        if not f["header_ok"] or n < 0 or f.get("length") != len(sent[n]) or len(f["symbols"]) == 0:
+            continue
+        header = compiled.native_header(len(sent[n]), m, settings.fec)
+        true_bits = modem.payload_bits(header, sent[n])
+        llr = np.asarray(f["llr"], np.float32)
+        if true_bits.size != llr.size:
+            continue
+        x = compiled.qam(m).points[np.packbits(true_bits.reshape(-1, m), axis=1).ravel() >> (8 - m)]
+        y = np.asarray(f["symbols"], np.complex64)
+        weight = 1 / np.asarray(f["symbol_noise"], np.float64)  # a faded carrier weighs what it is worth
+        errors += np.sum(weight * np.abs(y - x) ** 2)
+        signals += np.sum(weight * np.abs(x) ** 2)
+        bits.append(true_bits)
+        llrs.append(llr)
+        # The medium's taps fix the channel up to the transmitter's gain and the receiver's timing.
+        late = int(f["offset"]) - int(starts[n])
+        h = true_channel(transmission.taps_of[n][1], early=4 - late)[used]
+        mine = np.asarray(f["channel"], np.complex64)[used]
+        gain = np.vdot(h, mine) / np.vdot(h, h)
+        channel_error += np.sum(np.abs(mine - gain * h) ** 2)
+        channel_power += np.sum(np.abs(gain * h) ** 2)
+        if detail["channel"] is None:
+            detail["channel"] = (np.array(modem.used_carriers), gain * h, mine)
+        if len(detail["symbols"]) < 12:
+            detail["symbols"].append(y)
+    if bits:
+        bits, llrs = np.concatenate(bits), np.concatenate(llrs)
+        result["ber"] = float(np.mean((llrs > 0) != bits))
+        result["evm_db"] = float(10 * np.log10(errors / signals))
+        result["gmi"] = metrics.gmi(bits.reshape(-1, m), llrs.reshape(-1, m))
+        result["nmse_db"] = float(10 * np.log10(channel_error / channel_power))
+    return result, detail
+
+
+def run(settings, sweep=(), progress=lambda text: None):
+    """The whole job; returns the results of --json and what the plots need."""
+    settings.check()
+    data = Path(settings.file).read_bytes()
+    if not data:
+        raise ValueError(f"{settings.file} is empty: there is nothing to send")
+    packets = split(data, settings.payload, settings.frames)
+    receivers = one_point(settings, packets, progress)
+    packets_of = {name: detail["packets"] for name, (_, detail) in receivers.items()}
+    arrived = {name: join(received) == data for name, received in packets_of.items()}
+    details = {name: detail for name, (_, detail) in receivers.items()}
+    curve = []
+    for offset in sweep:
+        progress(f"sweep: SNR {settings.snr_db + offset:.0f} dB")
+        point = dataclasses.replace(settings, snr_db=settings.snr_db + offset)
+        part = one_point(point, packets[:max(40, len(packets) // 3)], lambda text: None)
+        curve.append((point.snr_db, {name: figure for name, (figure, _) in part.items()}))
+    return {"data": data, "packets": packets, "receivers": {n: f for n, (f, _) in receivers.items()},
+            "arrived": arrived, "details": details, "curve": curve, "packets_of": packets_of}
+
+
+def one_point(settings, packets, progress):
+    """Both transmissions, all receivers: {name: (figures, detail)}."""
+    progress("stock waveform")
+    stock = Transmission(settings, "stock", packets, settings.seed)
+    progress("stock receiver")
+    receptions = {"stock": (receive_stock(stock.iq), stock)}
+    progress("native waveform")
+    native = Transmission(settings, "native", packets, settings.seed)
+    for name, (estimator, demapper) in CHAINS.items():
+        progress(f"{name} receiver ({estimator}, {demapper})")
+        receptions[name] = (receive(native.iq, estimator, demapper), native)
+    out = {}
+    for name, (reception, transmission) in receptions.items():
+        figure, detail = figures(reception, transmission, settings)
+        detail["packets"] = reception.packets
+        out[name] = (figure, detail)
+    return out
