@@ -142,6 +142,8 @@ pmt::pmt_t native_ofdm_rx_impl::metrics(const dsp::native_frame& f) const
         put("fec", pmt::mp(dsp::fec_name(f.header.code)));
         put("evm_db", pmt::from_double(f.evm_db));
         put("phase_walk", pmt::from_double(f.phase_walk));
+        if (!f.note.empty())
+            put("note", pmt::mp(f.note));
     }
     return m;
 }
@@ -149,6 +151,9 @@ pmt::pmt_t native_ofdm_rx_impl::metrics(const dsp::native_frame& f) const
 void native_ofdm_rx_impl::report(const dsp::native_frame& f)
 {
     const pmt::pmt_t m = metrics(f);
+    uint64_t held;
+    if (!f.note.empty() && d_log_limit(held))
+        d_logger->warn("{} ({} frames since the last such line)", f.note, held);
     if (f.payload_ok) {
         const pmt::pmt_t bytes = pmt::init_u8vector(f.payload.size(), f.payload);
         message_port_pub(pmt::mp("pdus"), pmt::cons(m, bytes));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dsp/native_receiver.h"
+#include "rate_limited.h"
 #include <gnuradio/diffusion/native_ofdm_rx.h>
 #include <deque>
 
@@ -49,6 +50,7 @@ private:
     uint64_t d_received = 0; // samples given to the receiver
     uint64_t d_origin = 0;   // number of the receiver's sample 0
     bool d_flushed = false;
+    rate_limited d_log_limit;
 };
 
 } // namespace gr::diffusion

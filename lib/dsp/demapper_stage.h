@@ -2,6 +2,7 @@
 #pragma once
 
 #include "qam.h"
+#include <string>
 
 namespace gr::diffusion::dsp {
 
@@ -13,6 +14,8 @@ public:
     //! noise_var: E|error|^2 symbol by symbol; llr: qam.bits() * n, positive for 1
     virtual void demap(const qam& constellation, const std::complex<float>* y, const float* noise_var,
                        float* llr, size_t n) = 0;
+    //! Why the latest call was answered by another demapper (a model is missing), or "".
+    virtual std::string note() const { return ""; }
 };
 
 //! Nearest point, all bits equally sure.

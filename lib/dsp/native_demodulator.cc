@@ -239,6 +239,7 @@ void native_demodulator::payload(const cf* y, native_frame& frame)
     frame.llr.resize(frame.symbols.size() * constellation.bits());
     d_demapper->demap(constellation, frame.symbols.data(), frame.symbol_noise.data(), frame.llr.data(),
                       frame.symbols.size());
+    frame.note = d_demapper->note();
     for (float& l : frame.llr)
         if (!std::isfinite(l))
             l = 0;

@@ -28,6 +28,7 @@ struct DIFFUSION_API native_frame {
     std::vector<std::complex<float>> symbols; //!< equalised payload symbols, E|x|^2 = 1
     std::vector<float> symbol_noise;          //!< noise variance of each
     std::vector<float> llr;                   //!< payload bits as sent, positive for 1
+    std::string note;                         //!< what a stage had to say, such as a missing model
 };
 
 /*! One native frame: samples and synchronisation in, bytes and every stage's output out.

@@ -46,7 +46,7 @@ class ofdm_rx(gr.hier_block2):
     every stage; "cmd" (in) a dictionary with any of estimator, demapper, estimator_model, demapper_model.
 
     waveform: "native" (what ofdm_tx sends) or "stock" (what digital.ofdm_tx sends with its defaults).
-    estimator: ls, lmmse, diffusion. demapper: min-distance, map, diffusion. The models of the diffusion
+    estimator: ls, lmmse, nomp, sbl, diffusion. demapper: min-distance, map, diffusion. The models of the diffusion
     stages are shipped names or files; "" is the shipped one that fits.
     max_cfo: largest carrier offset searched, in subcarrier spacings.
     """

@@ -28,7 +28,7 @@ class DIFFUSION_API native_ofdm_rx : virtual public gr::block
 public:
     typedef std::shared_ptr<native_ofdm_rx> sptr;
 
-    /*! \param estimator ls, lmmse or diffusion
+    /*! \param estimator ls, lmmse, nomp, sbl or diffusion
      *  \param demapper min-distance, map or diffusion
      *  \param estimator_model, demapper_model shipped names or files for the diffusion stages; "": the
      *         shipped one that fits
