@@ -204,7 +204,7 @@ def figures(reception, transmission, settings):
     result = {"frames_sent": len(sent), "frames_ok": len(good), "per": 1 - len(good) / len(sent), "ber": None,
               "evm_db": None, "gmi": None, "nmse_db": None, "cpu_s": reception.cpu_s}
     result["per_interval"] = metrics.wilson(len(sent) - len(good), len(sent))
-    detail = {"symbols": [], "channel": None}
+    detail = {"symbols": [], "channel": None, "notes": sorted({f["note"] for f in reception.frames if "note" in f})}
     if not reception.frames:
         return result, detail
     modem = compiled.native_modulator()

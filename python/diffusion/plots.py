@@ -25,7 +25,7 @@ def _save(figure, path):
 def constellations(path, received, points, title=""):
     """received: {name: complex array}; points: the ideal constellation."""
     figure, axes = _axes(4.2 * len(received), 4.4, len(received), squeeze=False)
-    limit = 1.45 * np.abs(np.concatenate([points.real, points.imag])).max() + 0.25
+    limit = np.abs(np.concatenate([points.real, points.imag])).max() + 1.0
     for ax, (name, y) in zip(axes[0], received.items()):
         ax.plot(y.real, y.imag, ".", ms=2.5, alpha=0.35, color=COLOURS.get(name, "#0072B2"), rasterized=True)
         ax.plot(points.real, points.imag, "k+", ms=9, mew=1.6)

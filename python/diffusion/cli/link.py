@@ -46,12 +46,11 @@ def add_arguments(parser):
 
 
 def example_file():
-    """The shipped letter: in the source tree or beside the installed data."""
-    from gnuradio.diffusion import diffusion_python
-    folders = [Path.cwd() / "examples", Path(diffusion_python.data_dir()) / "examples"]
+    """The shipped letter: in the source tree, or beside the installed data."""
+    folders = [Path.cwd()] + [p / "share/gr-diffusion" for p in Path(__file__).resolve().parents]
     for folder in folders:
-        if (folder / "letter.txt").is_file():
-            return folder / "letter.txt"
+        if (folder / "examples/letter.txt").is_file():
+            return folder / "examples/letter.txt"
     raise JobError("the example letter.txt is not found; name a file with --file")
 
 
@@ -65,8 +64,11 @@ def table(receivers):
 
 
 def run(args):
+    from gnuradio import gr
     from gnuradio.diffusion import link
 
+    # The stock receiver reports every header it cannot read; the table says how many that were.
+    gr.logging().set_default_level(gr.log_levels.warn)
     settings = link.Settings(
         file=args.file or example_file(), snr_db=args.snr, adc_bits=args.adc_bits, preset=args.preset,
         modulation=args.constellation, fec=args.fec, payload=args.payload, frames=args.frames, device=args.device,
@@ -91,6 +93,9 @@ def run(args):
     print(table(results["receivers"]))
     for name, arrived in results["arrived"].items():
         print(f"{name:<11}the file {'arrived intact' if arrived else 'did not arrive'}")
+    for name, detail in results["details"].items():
+        for note in detail["notes"]:
+            print(f"{name:<11}{note}")
     print(f"report: {report}  ({time.monotonic() - start:.0f} s)")
     write_json(args.json, machine_results(settings, results, report))
     return 0 if results["arrived"]["diffusion"] else 1

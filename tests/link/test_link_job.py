@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The main job: files into frames and back, the medium, and ./run link as a user starts it."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gnuradio import blocks, gr
+from gnuradio.diffusion import link, medium
+
+FIGURES = {"frames_sent", "frames_ok", "per", "ber", "evm_db", "gmi", "nmse_db", "cpu_s"}
+
+
+def start(*arguments):
+    command = [sys.executable, "-c", "import sys; from gnuradio.diffusion.cli import main; sys.exit(main())", "link"]
+    return subprocess.run(command + list(map(str, arguments)), capture_output=True, text=True, timeout=240)
+
+
+def test_file_survives_loss_of_what_was_sent_twice():
+    data = bytes(range(256)) * 8
+    packets = link.split(data, 112, 60)
+    assert len(packets) == 60 and link.join(packets[:19]) == data
+    assert link.join(packets[5:]) == data and link.join(packets[::-1]) == data
+    assert link.join(packets[:18]) is None and link.join([]) is None
+    damaged = [p[:20] + b"?" + p[21:] for p in packets]
+    assert link.join(damaged) is None
+
+
+def test_medium_has_the_snr_it_says():
+    """Noise and channel power of the medium, without impairments and ADC."""
+    n, snr_db = 200000, 7.0
+    rng = np.random.default_rng(2)
+    x = ((rng.standard_normal(n) + 1j * rng.standard_normal(n)) / np.sqrt(2)).astype(np.complex64)
+    tags = [gr.tag_utils.python_to_tag((i, link.pmt.intern("packet_len"), link.pmt.from_long(100)))
+            for i in range(0, n, 200)]
+    tb = gr.top_block()
+    source, sink = blocks.vector_source_c(x.tolist(), False, 1, tags), blocks.vector_sink_c()
+    m = medium.medium(snr_db, 0, "off", medium.power_profile(6), True, 3)
+    tb.connect(source, m, sink)
+    tb.run()
+    y = np.array(sink.data())
+    assert len(m.fading.taps_of) == 1000
+    clean = np.zeros(n, complex)
+    for at, taps in m.fading.taps_of:
+        for k, h in enumerate(taps):
+            lo = max(at, k)
+            clean[lo:at + 200] += h * x[lo - k:at + 200 - k]
+    noise = y - clean
+    assert 10 * np.log10(1 / np.mean(np.abs(noise) ** 2)) == pytest.approx(snr_db, abs=0.05)
+    # 1000 draws of a channel of mean power 1; its variance is sum p_k^2.
+    assert np.mean(np.abs(clean) ** 2) == pytest.approx(1, abs=4 * np.sqrt(0.25 / 1000))
+
+
+def test_figures_of_a_clean_link_are_clean(tmp_path):
+    """Nothing in the way: every frame arrives, the truth-based figures say so."""
+    file = tmp_path / "data.bin"
+    file.write_bytes(np.random.default_rng(4).bytes(1500))
+    s = link.Settings(file=file, snr_db=50, adc_bits=0, preset="off", taps=1, frames=16, modulation="qam16",
+                      fec="cc-1/2")
+    s.check()
+    packets = link.split(file.read_bytes(), s.payload, s.frames)
+    sent = link.Transmission(s, "native", packets, 1)
+    got = link.receive(sent.iq, "lmmse", "map")
+    figure, _ = link.figures(got, sent, s)
+    assert figure["frames_ok"] == figure["frames_sent"] == 16 and figure["per"] == 0 and figure["ber"] == 0
+    assert figure["gmi"] > 3.999 and figure["nmse_db"] < -40 and figure["evm_db"] < -35
+    stock = link.Transmission(s, "stock", packets, 1)
+    figure, _ = link.figures(link.receive_stock(stock.iq), stock, s)
+    assert figure["frames_ok"] >= 14 and figure["ber"] is None
+
+
+def test_command_delivers_the_file_and_the_report(tmp_path, root):
+    out = tmp_path / "results.json"
+    done = start("--json", out, "--report", tmp_path / "report", "--quick", "--file", root / "examples/letter.txt")
+    assert done.returncode == 0, done.stderr
+    results = json.loads(out.read_text())
+    assert set(results) == {"file_intact", "settings", "receivers", "report"}
+    assert results["file_intact"] is True
+    assert set(results["receivers"]) == {"stock", "classical", "diffusion"}
+    for name, figure in results["receivers"].items():
+        assert set(figure) == FIGURES
+        assert figure["frames_sent"] >= 100 and 0 <= figure["frames_ok"] <= figure["frames_sent"]
+        assert figure["per"] == pytest.approx(1 - figure["frames_ok"] / figure["frames_sent"])
+        assert all(figure[k] is not None for k in FIGURES) or name == "stock"
+    assert results["receivers"]["diffusion"]["per"] <= results["receivers"]["classical"]["per"]
+    report = Path(results["report"])
+    for file in ("report.md", "constellation.png", "channel.png", "error_rates.png"):
+        assert (report / file).stat().st_size > 500
+    assert (report / "received-diffusion.txt").read_bytes() == (root / "examples/letter.txt").read_bytes()
+    assert "arrived intact" in done.stdout and str(report) in done.stdout
+
+
+def test_a_hopeless_link_says_so(tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_text("nobody will read this" * 20)
+    done = start("--snr", "-18", "--frames", "8", "--quick", "--file", file, "--report", tmp_path / "r")
+    assert done.returncode == 1
+    assert "did not arrive" in done.stdout
+
+
+@pytest.mark.parametrize("arguments, words, status", [
+    (["--constellation", "qam32"], "qam32", 1),
+    (["--adc-bits", "40"], "adc_bits is 40", 1),
+    (["--file", "/nonexistent/file"], "/nonexistent/file", 1),
+    (["--preset", "awful"], "awful", 1),
+    (["--device", "driver=none"], "loopback", 1),
+    (["--snr", "loud"], "--snr", 2),
+])
+def test_wrong_use_is_one_clear_sentence(arguments, words, status, tmp_path):
+    done = start(*arguments, "--report", tmp_path / "r", "--quick")
+    assert done.returncode == status
+    assert words in done.stderr and "Traceback" not in done.stderr
