@@ -32,9 +32,32 @@ class ofdm_tx(gr.hier_block2):
         if packets == "stream":
             self.connect(self, self.core)
         self.connect(self.core, self)
-        for name in ("set_modulation", "set_fec", "set_amplitude", "modulation", "fec", "amplitude", "sent",
-                     "dropped"):
-            setattr(self, name, getattr(self.core, name))
+
+    def set_modulation(self, modulation):
+        self.core.set_modulation(modulation)
+
+    def set_fec(self, fec):
+        self.core.set_fec(fec)
+
+    def set_amplitude(self, amplitude):
+        self.core.set_amplitude(amplitude)
+
+    def modulation(self):
+        return self.core.modulation()
+
+    def fec(self):
+        return self.core.fec()
+
+    def amplitude(self):
+        return self.core.amplitude()
+
+    def sent(self):
+        """Frames sent."""
+        return self.core.sent()
+
+    def dropped(self):
+        """Packets that could not be sent."""
+        return self.core.dropped()
 
 
 class ofdm_rx(gr.hier_block2):
@@ -76,9 +99,28 @@ class ofdm_rx(gr.hier_block2):
         self.connect(self, self.core, self)
         if symbols:
             self.connect((self.core, 1), (self, 1))
-        for name in ("set_estimator", "set_demapper", "set_estimator_model", "set_demapper_model", "estimator",
-                     "demapper", "counters"):
-            setattr(self, name, getattr(self.core, name))
+
+    def set_estimator(self, estimator):
+        self.core.set_estimator(estimator)
+
+    def set_demapper(self, demapper):
+        self.core.set_demapper(demapper)
+
+    def set_estimator_model(self, model):
+        self.core.set_estimator_model(model)
+
+    def set_demapper_model(self, model):
+        self.core.set_demapper_model(model)
+
+    def estimator(self):
+        return self.core.estimator()
+
+    def demapper(self):
+        return self.core.demapper()
+
+    def counters(self):
+        """detected, ok, header_failed, payload_failed, missed, truncated, since the start."""
+        return dict(self.core.counters())
 
 
 def _stock_core(estimator, demapper, estimator_model, demapper_model, max_cfo, length_tag_key):
