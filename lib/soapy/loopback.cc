@@ -391,6 +391,7 @@ namespace {
 
 SoapySDR::KwargsList find(const SoapySDR::Kwargs& args)
 {
+    gr::diffusion::soapy::medium::clean();
     // SoapySDR shares one device among those that open the same discovered arguments. So all that is given
     // is part of them: other settings, another radio.
     SoapySDR::Kwargs found = args;
