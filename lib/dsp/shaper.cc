@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "shaper.h"
+#include <algorithm>
+#include <cmath>
+
+namespace gr::diffusion::dsp {
+
+shaper::shaper(const std::string& model, size_t block_length)
+    : d_prior(engine::model::load(model)), d_length(block_length)
+{
+    if (block_length < min_length || block_length > distribution_matcher::max_length)
+        throw std::invalid_argument("shaper: block_length is " + std::to_string(block_length) +
+                                    ", use 64 to 8192 symbols");
+    const auto& points = d_prior.source().constellation();
+    while (size_t(d_levels) * size_t(d_levels) < points.size())
+        d_levels++;
+    d_low = points[0].real();
+    float high = d_low;
+    for (const auto& c : points) {
+        d_low = std::min(d_low, c.real());
+        high = std::max(high, c.real());
+    }
+    d_step = (high - d_low) / float(d_levels - 1);
+    d_grid.assign(size_t(d_levels) * size_t(d_levels), 0);
+    std::vector<bool> seen(d_grid.size(), false);
+    for (size_t i = 0; i < points.size(); i++) {
+        const float row = (points[i].real() - d_low) / d_step, column = (points[i].imag() - d_low) / d_step;
+        const long r = std::lround(row), c = std::lround(column);
+        const bool fits = std::abs(row - float(r)) < 1e-3f && std::abs(column - float(c)) < 1e-3f && r >= 0 &&
+                          c >= 0 && r < d_levels && c < d_levels && !seen[size_t(r * d_levels + c)];
+        if (!fits)
+            throw engine::model_error(d_prior.source().path() + ": constellation is no square grid");
+        seen[size_t(r * d_levels + c)] = true;
+        d_grid[size_t(r * d_levels + c)] = uint8_t(i);
+    }
+    d_links.resize(d_prior.states());
+    for (uint32_t i = 0; i < d_links.size() && !d_prior.state(i).hardware; i++)
+        d_links[i] = make(i);
+}
+
+shaping_code shaper::code(uint32_t index, size_t length) const
+{
+    return { d_prior.class_of(), quantize_composition(d_prior.class_pmf(index), length) };
+}
+
+std::unique_ptr<shaped_link> shaper::make(uint32_t index) const
+{
+    shaping_code code = this->code(index, d_length);
+    const auto& points = d_prior.source().constellation();
+    double amplitude;
+    if (d_prior.state(index).hardware) {
+        amplitude = d_prior.amplitude(index);
+    } else {
+        const auto pmf = code.pmf();
+        double power = 0;
+        for (size_t i = 0; i < points.size(); i++)
+            power += pmf[i] * double(std::norm(points[i]));
+        amplitude = 1 / std::sqrt(power);
+    }
+    auto link = std::make_unique<shaped_link>(shaped_link{ index, std::move(code), float(amplitude), points });
+    for (auto& c : link->points)
+        c *= link->amplitude;
+    return link;
+}
+
+const shaped_link& shaper::at(uint32_t index) const
+{
+    d_prior.state(index); // refuses what does not exist
+    const std::lock_guard<std::mutex> lock(d_mutex);
+    if (!d_links[index])
+        d_links[index] = make(index);
+    return *d_links[index];
+}
+
+size_t shaper::decide(const shaped_link& link, const std::complex<float>* in, uint8_t* indices, size_t n) const
+{
+    const float scale = 1 / (d_step * link.amplitude), offset = -d_low / d_step + 0.5f;
+    const float top = float(d_levels) - 0.5f;
+    size_t bad = 0;
+    auto rail = [&](float x) { return int(std::fmin(std::fmax(x * scale + offset, 0.0f), top)); };
+    for (size_t i = 0; i < n; i++) {
+        float re = in[i].real(), im = in[i].imag();
+        if (!std::isfinite(re) || !std::isfinite(im)) {
+            re = im = 0;
+            bad++;
+        }
+        indices[i] = d_grid[size_t(rail(re) * d_levels + rail(im))];
+    }
+    return bad;
+}
+
+} // namespace gr::diffusion::dsp
