@@ -23,5 +23,6 @@ except ImportError as _e:
 from .estimator import Estimator
 from .link_metrics import LinkMetrics, link_metrics
 from .ofdm import ofdm_rx, ofdm_tx
+from .shaper import Shaper, ShapingState
 
 __version__ = version()

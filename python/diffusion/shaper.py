@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Constellation shaping without a flowgraph: the pmf for a link, bits to symbols and back."""
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from .diffusion_python import shaper_core
+
+
+@dataclass(frozen=True)
+class ShapingState:
+    """What a header carries so that the far end decodes: 8 bytes."""
+    index: int         # composition index, 0 to 65535; follows from the SNR (and hardware)
+    block_length: int  # symbols per full block
+    bits: int          # payload bits in all
+
+    _FORMAT = "<HHI"
+
+    def to_bytes(self):
+        return struct.pack(self._FORMAT, self.index, self.block_length, self.bits)
+
+    @classmethod
+    def from_bytes(cls, data):
+        try:
+            return cls(*struct.unpack(cls._FORMAT, bytes(data)))
+        except struct.error as e:
+            raise ValueError(f"a shaping state has 8 bytes, here are {len(data)}") from e
+
+
+class Shaper:
+    """A shaper model and its distribution matcher.
+
+    model: name (ps-qam16, ps-qam64, ps-qam256) or path; block_length: symbols per full block, 64 to 8192
+    (longer: less rate loss, more delay). A message's last block is as short as its bits allow.
+
+    ``hardware``, where a method takes it, is None for AWGN or a dict with ``phase_noise_deg`` (RMS) and
+    ``adc_bits`` for a link with power amplifier, phase noise and ADC (ps-qam64 only).
+    SNR: E|x|^2 / E|n|^2 in dB of the shaped symbols; with hardware, saturation power over noise power.
+    It is rounded to 0.1 dB and held to the trained range."""
+
+    def __init__(self, model="ps-qam64", block_length=4096):
+        self._model = str(model)
+        self._core = shaper_core(self._model, int(block_length))
+        self.bad_blocks = 0  #: blocks of the last decode() that no transmitter can have sent
+
+    @property
+    def name(self):
+        return self._core.name
+
+    @property
+    def block_length(self):
+        return self._core.block_length
+
+    @property
+    def constellation(self):
+        """Unit-power points (equally likely), complex64 (M,), labelled by index."""
+        return self._core.constellation
+
+    @property
+    def snr_db(self):
+        """(lowest, highest) SNR trained on."""
+        return self._core.snr_db
+
+    def index(self, snr_db, hardware=None):
+        """The composition index of a link state."""
+        unknown = set(hardware or {}) - {"phase_noise_deg", "adc_bits"}
+        if unknown:
+            raise ValueError(f"hardware has '{sorted(unknown)[0]}'; use phase_noise_deg and adc_bits")
+        if hardware is not None:
+            hardware = {"phase_noise_deg": 0.0, "adc_bits": 6, **hardware}
+        return self._core.index(float(snr_db), **(hardware or {}))
+
+    def pmf(self, snr_db, hardware=None):
+        """The diffusion model's pmf, float64 (M,), sum 1."""
+        return self._core.pmf(self.index(snr_db, hardware))
+
+    def points(self, snr_db, hardware=None):
+        """The points as sent, complex64 (M,): unit power under the pmf, or driven into the amplifier."""
+        return self._core.points(self.index(snr_db, hardware))
+
+    def code(self, snr_db, hardware=None):
+        """The code of full blocks: .pmf (exact in every block), .rate, .rate_loss, .bits, .length."""
+        return self._core.code(self.index(snr_db, hardware))
+
+    def modulate(self, indices, snr_db, hardware=None):
+        """Symbol indices to complex64 samples."""
+        return self.points(snr_db, hardware)[np.asarray(indices, np.intp)]
+
+    def decide(self, y, snr_db, hardware=None):
+        """Samples to the indices of the nearest points, uint8."""
+        return self._core.decide(self.index(snr_db, hardware), y)
+
+    def _codes(self, index, bits):
+        """The blocks' codes for so many bits: full blocks, then the shortest multiple of 64 symbols that
+        holds the rest. Both ends work it out from the state."""
+        full = self._core.code(index)
+        codes = [full] * (bits // full.bits)
+        rest = bits % full.bits
+        if rest:
+            lo, hi = 0, -(-full.length // 64)  # in steps of 64; hi is enough
+            while hi - lo > 1:
+                middle = (lo + hi) // 2
+                lo, hi = (lo, middle) if self._core.code_of_length(index, 64 * middle).bits >= rest else (middle, hi)
+            codes.append(self._core.code_of_length(index, 64 * hi) if 64 * hi < full.length else full)
+        return codes
+
+    def encode(self, bits, snr_db, hardware=None):
+        """bits: uint8 0/1, any number -> (symbol indices uint8, ShapingState for the header)."""
+        bits = np.asarray(bits)
+        if bits.ndim != 1 or (bits.size and not np.isin(bits, (0, 1)).all()):
+            raise ValueError(f"bits must be a vector of 0 and 1, this is {bits.dtype} of shape {bits.shape}")
+        index = self.index(snr_db, hardware)
+        state = ShapingState(index, self.block_length, int(bits.size))
+        blocks, at = [np.zeros(0, np.uint8)], 0
+        for code in self._codes(index, bits.size):
+            block = bits[at:at + code.bits].astype(np.uint8)
+            blocks.append(code.encode(np.pad(block, (0, code.bits - block.size))))
+            at += code.bits
+        return np.concatenate(blocks), state
+
+    def decode(self, indices, state):
+        """The way back: (symbol indices, state) -> bits uint8. Wrong symbols give wrong bits, never an error;
+        bad_blocks counts the blocks in which that shows. Raises ValueError if the state is not of this model
+        or the number of symbols not the state's."""
+        indices = np.asarray(indices)
+        if state.block_length != self.block_length:
+            if not 64 <= state.block_length <= 8192:
+                raise ValueError(f"state has block length {state.block_length}, lengths are 64 to 8192")
+            other = Shaper(self._model, state.block_length)
+            bits, self.bad_blocks = other.decode(indices, state), other.bad_blocks
+            return bits
+        codes = self._codes(state.index, state.bits)
+        symbols = sum(code.length for code in codes)
+        if indices.ndim != 1 or indices.size != symbols:
+            raise ValueError(f"indices of shape {indices.shape}, but the state says {symbols} symbols")
+        out, at = [np.zeros(0, np.uint8)], 0
+        self.bad_blocks = 0
+        for code in codes:
+            bits, bad = code.decode(indices[at:at + code.length])
+            self.bad_blocks += bad
+            out.append(bits)
+            at += code.length
+        return np.concatenate(out)[:state.bits]
+
+    def posterior(self, y, noise_var, snr_db, hardware=None):
+        """P(symbol | y) under the pmf, float64 (n, M): the diffusion model's output at noise level
+        noise_var, for y around points(snr_db)."""
+        points = self.points(snr_db, hardware).astype(np.complex128)
+        prior = np.log(self.pmf(snr_db, hardware))
+        # -|y - c|^2 / v without the part that all symbols share.
+        logits = (2 * np.outer(y, points.conj()).real - np.abs(points) ** 2) / noise_var + prior
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        return p / p.sum(1, keepdims=True)
+
+    def generate(self, n, snr_db, hardware=None, steps=200, seed=1):
+        """n symbol indices out of pure noise by the reverse process (ancestral DDPM, Ho et al. 2020, with the
+        posterior mean as x0). Their law is pmf() up to the error of finitely many steps."""
+        rng = np.random.default_rng(seed)
+        normal = lambda: (rng.standard_normal(n) + 1j * rng.standard_normal(n)) / np.sqrt(2)
+        points = self.points(snr_db, hardware).astype(np.complex128)
+        # Noise to signal power from 1e4 (nothing left of the symbol) to far below the points' distance.
+        level = np.geomspace(1e4, 1e-5, steps)
+        abar = 1 / (1 + level)
+        x = normal()
+        for t in range(steps):
+            p = self.posterior(x / np.sqrt(abar[t]), level[t], snr_db, hardware)
+            x0 = p @ points
+            if t + 1 == steps:
+                return p.argmax(1).astype(np.uint8)
+            # From abar[t] to the cleaner abar[t + 1]; alpha is the step's signal factor squared.
+            alpha, cleaner, noisier = abar[t] / abar[t + 1], abar[t + 1], abar[t]
+            mean = (np.sqrt(cleaner) * (1 - alpha) * x0 + np.sqrt(alpha) * (1 - cleaner) * x) / (1 - noisier)
+            x = mean + np.sqrt((1 - cleaner) / (1 - noisier) * (1 - alpha)) * normal()
