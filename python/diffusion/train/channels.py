@@ -100,10 +100,10 @@ def unseen_city(rng, n, carriers):
 
 
 def shifted(rng, h):
-    """Applies the timing offset that a synchroniser leaves, in samples (positive: later)."""
+    """Applies the timing offset that a good synchroniser leaves: none, or -1 to 3 samples (positive: later)."""
     n, carriers = h.shape
     u = rng.random(n)
-    offset = np.where(u < 0.5, 0, np.where(u < 0.8, rng.uniform(-1, 4, n), rng.uniform(-3, 12, n)))
+    offset = np.where(u < 0.6, 0, rng.uniform(-1, 3, n))
     k = np.arange(carriers) - carriers // 2
     return (h * np.exp(-2j * np.pi * offset[:, None] * k / carriers)).astype(np.complex64)
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 SNR_DB = (-5.0, 35.0)
-SOURCES = {"ray": 0.35, "sparse": 0.3, "tdl": 0.1, "exponential": 0.25}
+SOURCES = {"ray": 0.3, "sparse": 0.27, "tdl": 0.1, "exponential": 0.33}
 
 
 def add_arguments(parser):

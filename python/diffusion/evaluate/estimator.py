@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measure channel estimators beside their baselines and the genie: NMSE with intervals, time per estimate.
+
+All see the same channels, pilots and noise; the noise variance is known. LMMSE, GMM and SBL's profile
+are trained on the channels that the scene's class was trained on. us_per_estimate: one core,
+batches of equal pilots; estimators in Python (lmmse, omp, gmm, genie) are timed in Python.
+
+example:
+    gr-diffusion evaluate estimator --data FOLDER --json estimator.json
+"""
+import time
+
+import numpy as np
+
+from .. import metrics
+from ..baselines import estimator as baselines
+from ..cli.common import common_options, progress, write_json
+from ..train import channels
+
+PATTERNS = ("irregular-16", "irregular-8", "irregular-4", "comb-4", "comb-8", "block-16", "all")
+
+
+def add_arguments(parser):
+    parser.add_argument("--model", action="append", metavar="NAME", help="model(s) (ce-ofdm64, ce-ofdm64-fast)")
+    parser.add_argument("--data", help="folder with ray-traced files; none: synthetic scenes only")
+    parser.add_argument("--held-out", type=int, nargs="*", default=[4], help="masts that the models never saw (4)")
+    parser.add_argument("--frames", type=int, default=300, help="channels a scene (300)")
+    parser.add_argument("--patterns", nargs="+", default=list(PATTERNS), choices=PATTERNS, help="pilot patterns")
+    parser.add_argument("--snr", type=float, nargs="+", default=[0, 10, 20, 30], help="SNR in dB (0 10 20 30)")
+    parser.add_argument("--only", nargs="+", help="estimators to run (all)")
+    parser.add_argument("--gmm", type=int, default=64, help="components of the GMM (64)")
+    parser.add_argument("--training", type=int, default=6000, help="channels that the baselines train on (6000)")
+    common_options(parser)
+
+
+class Scene:
+    """Test channels h, training channels, and where the law is known each channel's covariance."""
+
+    def __init__(self, name, h, training, genie=None, seen=""):
+        self.name, self.h, self.training, self.genie, self.seen = name, h, training, genie, seen
+
+
+def scenes(args, rng, carriers=64):
+    n, m = args.frames, args.training
+    decay = np.asarray(channels.MIXTURE_DECAYS)[rng.integers(3, size=n)]
+    k = np.arange(carriers)
+    taps = np.arange(max(16, carriers // 4))
+    f = np.exp(-2j * np.pi * np.outer(k - carriers // 2, taps) / carriers)
+    power = np.exp(-taps / decay[:, None])
+    h = channels.exponential(rng, n, carriers, decay)
+    # unit power is per channel; the law of the normalised channel is that of the profile to first order
+    genie = np.einsum("ct,nt,dt->ncd", f, power / power.sum(1, keepdims=True), f.conj())
+    out = [Scene("exponential-mixture", h, channels.mixture(rng, m, carriers), genie, "same laws, new draws")]
+    training = channels.sparse(rng, m, carriers)
+    if args.data:
+        traced = channels.RayTraced(args.data, held_out=tuple(args.held_out))
+        training = np.concatenate([traced.draw(rng, m // 2, carriers), training[:m - m // 2]])
+        for name, test in traced.test.items():
+            out.append(Scene(f"{name}-unseen-mast", test[rng.permutation(len(test))[:n]], training,
+                             seen="city seen from other masts"))
+    out.append(Scene("synthetic-city", channels.unseen_city(rng, n, carriers), training, seen="law never seen"))
+    return out
+
+
+def patterns(name, rng, carriers, groups):
+    """One pilot set for each group of frames."""
+    kind, _, number = name.partition("-")
+    if kind == "irregular":
+        return [np.sort(rng.permutation(carriers)[:int(number)]) for _ in range(groups)]
+    if kind == "comb":
+        return [np.arange(0, carriers, int(number))] * groups
+    if kind == "block":
+        return [np.arange(int(number)) + rng.integers(carriers - int(number) + 1) for _ in range(groups)]
+    return [np.arange(carriers)] * groups
+
+
+def estimators(args, scene, models):
+    carriers = scene.h.shape[1]
+    grid = baselines.diffusion.pilot_estimator("sbl", carriers).grid
+    profile = baselines.delay_profile(scene.training, grid)
+    made = {"ls": lambda: baselines.native("ls", carriers), "lmmse": lambda: baselines.Lmmse(scene.training),
+            "lmmse-shrunk": lambda: baselines.Lmmse(scene.training, True), "omp": lambda: baselines.Omp(carriers),
+            "nomp": lambda: baselines.native("nomp", carriers), "sbl": lambda: baselines.native("sbl", carriers, profile),
+            f"gmm{args.gmm}": lambda: baselines.Gmm(scene.training, args.gmm, seed=args.seed)}
+    if scene.genie is not None:
+        made["genie"] = lambda: baselines.Genie(scene.genie)
+    made.update({name: (lambda name=name: baselines.native("diffusion", 0, model=name)) for name in models})
+    return {k: f() for k, f in made.items() if not args.only or k in args.only}
+
+
+def measure(scene, made, pattern, snr_db, seed, groups=10):
+    """Rows of one scene, pattern and SNR; paired: every estimator sees the same y."""
+    rng = np.random.default_rng([seed, hash_of(scene.name), hash_of(pattern), int(10 * snr_db) + 1000])
+    noise_var = 10 ** (-snr_db / 10)
+    parts = np.array_split(np.arange(len(scene.h)), groups)
+    sets = patterns(pattern, rng, scene.h.shape[1], groups)
+    noise = [np.sqrt(noise_var) * channels.rayleigh(rng, (len(p), len(s))) for p, s in zip(parts, sets)]
+    rows = []
+    for name, estimate in made.items():
+        error, elapsed = [], []
+        for part, pilots, n in zip(parts, sets, noise):
+            h = scene.h[part]
+            y = (h[:, pilots] + n).astype(np.complex64)
+            own = baselines.Genie(scene.genie[part]) if name == "genie" else estimate
+            start = time.perf_counter()
+            found = own(y, pilots, noise_var)
+            elapsed.append((time.perf_counter() - start) / len(part))
+            error.append(np.sum(np.abs(found - h) ** 2, 1))
+        pairs = np.stack([np.concatenate(error), np.sum(np.abs(scene.h) ** 2, 1)], 1)
+        ratio = lambda p: 10 * np.log10(p[:, 0].sum() / p[:, 1].sum())
+        low, high = metrics.bootstrap(pairs, ratio, resamples=200, seed=seed)
+        rows.append({"study": "ofdm", "scene": scene.name, "pilots": pattern, "bits": None, "snr_db": snr_db,
+                     "estimator": name, "nmse_db": ratio(pairs), "nmse_db_low": low, "nmse_db_high": high,
+                     "us_per_estimate": 1e6 * float(np.median(elapsed)), "frames": len(scene.h)})
+    return rows
+
+
+def hash_of(text):
+    import zlib
+    return zlib.crc32(text.encode())
+
+
+def table(rows, out=print):
+    names = list(dict.fromkeys(r["estimator"] for r in rows))
+    out(f"{'scene':22s}{'pilots':14s}{'SNR':>4s}  " + "".join(f"{n[-14:]:>15s}" for n in names))
+    for key in dict.fromkeys((r["scene"], r["pilots"], r["snr_db"]) for r in rows):
+        values = {r["estimator"]: r["nmse_db"] for r in rows if (r["scene"], r["pilots"], r["snr_db"]) == key}
+        out(f"{key[0]:22s}{key[1]:14s}{key[2]:4g}  "
+            + "".join(f"{values[n]:15.2f}" if n in values else f"{'-':>15s}" for n in names))
+
+
+def run(args):
+    rng = np.random.default_rng(args.seed)
+    models = args.model or [m.name for m in baselines.diffusion.models()
+                            if m.task == "estimator" and m.name.startswith("ce-ofdm64")]
+    rows, notes = [], {}
+    for scene in scenes(args, rng):
+        made = estimators(args, scene, models)
+        notes[scene.name] = scene.seen
+        for name in made:
+            if name.startswith("gmm"):
+                steps = made[name].likelihoods
+                notes["gmm"] = f"{len(steps)} EM iterations, last gain {steps[-1] - steps[-2]:.3f} nat per channel"
+        for pattern in progress(args.patterns, desc=scene.name):
+            for snr_db in args.snr:
+                rows += measure(scene, made, pattern, snr_db, args.seed)
+        table([r for r in rows if r["scene"] == scene.name])
+    write_json(args.json, {"rows": rows, "notes": notes, "models": models,
+                           "settings": {k: v for k, v in vars(args).items() if k != "json"}})
