@@ -59,7 +59,8 @@ class Lmmse:
 
 class Omp:
     """Orthogonal matching pursuit on a delay grid of four points a sample; stops at the noise level
-    (the residual's power falls to its expectation) or at half as many paths as pilots."""
+    (the residual's power falls to its expectation) or at half as many paths as pilots. Of atoms that fit
+    equally - the aliases of a comb - the earliest is taken."""
 
     def __init__(self, carriers, oversampling=4):
         k, l = np.arange(carriers) - carriers // 2, np.arange(carriers * oversampling)
@@ -67,13 +68,14 @@ class Omp:
 
     def __call__(self, y, pilots, noise_var):
         a = self.atoms[pilots]
+        earlier = 1 - 1e-6 * np.arange(a.shape[1])
         out = np.zeros((len(y), len(self.atoms)), complex)
         for i, row in enumerate(y):
             residual, chosen, gain = row, [], np.zeros(0)
             for _ in range(max(1, len(pilots) // 2)):
                 if np.sum(np.abs(residual) ** 2) <= noise_var * len(pilots):
                     break
-                chosen.append(int(np.argmax(np.abs(a.conj().T @ residual))))
+                chosen.append(int(np.argmax(np.abs(a.conj().T @ residual) * earlier)))
                 gain = np.linalg.lstsq(a[:, chosen], row, rcond=None)[0]
                 residual = row - a[:, chosen] @ gain
             out[i] = self.atoms[:, chosen] @ gain

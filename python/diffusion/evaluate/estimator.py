@@ -30,6 +30,8 @@ def add_arguments(parser):
     parser.add_argument("--only", nargs="+", help="estimators to run (all)")
     parser.add_argument("--gmm", type=int, default=64, help="components of the GMM (64)")
     parser.add_argument("--training", type=int, default=6000, help="channels that the baselines train on (6000)")
+    parser.add_argument("--plot", metavar="FILE", help="picture of NMSE over SNR (.png, .svg, .pdf)")
+    parser.add_argument("--markdown", metavar="FILE", help="the table for a document")
     common_options(parser)
 
 
@@ -120,13 +122,62 @@ def hash_of(text):
     return zlib.crc32(text.encode())
 
 
-def table(rows, out=print):
+def table(rows, markdown=False):
+    """One line for each scene, pattern and SNR; the best that is no genie is marked in Markdown."""
     names = list(dict.fromkeys(r["estimator"] for r in rows))
-    out(f"{'scene':22s}{'pilots':14s}{'SNR':>4s}  " + "".join(f"{n[-14:]:>15s}" for n in names))
+    lines = []
+    if markdown:
+        lines += ["| scene | pilots | SNR dB | " + " | ".join(names) + " |", "| --- " * (3 + len(names)) + "|"]
+    else:
+        lines.append(f"{'scene':22s}{'pilots':14s}{'SNR':>4s}  " + "".join(f"{n[-14:]:>15s}" for n in names))
     for key in dict.fromkeys((r["scene"], r["pilots"], r["snr_db"]) for r in rows):
         values = {r["estimator"]: r["nmse_db"] for r in rows if (r["scene"], r["pilots"], r["snr_db"]) == key}
-        out(f"{key[0]:22s}{key[1]:14s}{key[2]:4g}  "
-            + "".join(f"{values[n]:15.2f}" if n in values else f"{'-':>15s}" for n in names))
+        best = min(v for k, v in values.items() if k != "genie")
+        if markdown:
+            text = [f"**{values[n]:.1f}**" if n in values and values[n] <= best and n != "genie" else
+                    f"{values[n]:.1f}" if n in values else "-" for n in names]
+            lines.append(f"| {key[0]} | {key[1]} | {key[2]:g} | " + " | ".join(text) + " |")
+        else:
+            lines.append(f"{key[0]:22s}{key[1]:14s}{key[2]:4g}  "
+                         + "".join(f"{values[n]:15.2f}" if n in values else f"{'-':>15s}" for n in names))
+    return "\n".join(lines)
+
+
+def plot(rows, path):
+    """NMSE over SNR with 95% intervals, one panel for each scene and pattern."""
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+    places = list(dict.fromkeys(r["scene"] for r in rows))
+    kinds = list(dict.fromkeys(r["pilots"] for r in rows))
+    names = list(dict.fromkeys(r["estimator"] for r in rows))
+    fig, axes = plt.subplots(len(kinds), len(places), figsize=(3.4 * len(places), 2.6 * len(kinds)), squeeze=False,
+                             sharex=True)
+    for i, kind in enumerate(kinds):
+        for j, place in enumerate(places):
+            for c, name in enumerate(names):
+                line = [r for r in rows if (r["scene"], r["pilots"], r["estimator"]) == (place, kind, name)]
+                if line:
+                    x, y = [r["snr_db"] for r in line], [r["nmse_db"] for r in line]
+                    band = [[a - r["nmse_db_low"] for a, r in zip(y, line)], [r["nmse_db_high"] - a for a, r in zip(y, line)]]
+                    ours = name.startswith("ce-")
+                    axes[i, j].errorbar(x, y, np.abs(band), label=name, color="k" if name == "genie" else f"C{c}",
+                                        lw=2.2 if ours else 1, ls=":" if name == "genie" else "-", marker="o" if ours else ".")
+            axes[i, j].set_ylim(bottom=max(axes[i, j].get_ylim()[0], -40), top=2)
+            axes[i, j].grid(alpha=0.3)
+            if i == 0:
+                axes[i, j].set_title(place, fontsize=10)
+            if j == 0:
+                axes[i, j].set_ylabel(f"{kind}\nNMSE dB", fontsize=9)
+            if i == len(kinds) - 1:
+                axes[i, j].set_xlabel("SNR dB")
+    handles = {}
+    for a in axes.flat:
+        handles.update({label: h for h, label in zip(*a.get_legend_handles_labels())})
+    height = 2.6 * len(kinds)
+    fig.legend(handles.values(), handles.keys(), loc="lower center", ncol=6, fontsize=9)
+    fig.tight_layout(rect=(0, 0.55 / height, 1, 1))
+    fig.savefig(path, dpi=110)
 
 
 def run(args):
@@ -144,6 +195,11 @@ def run(args):
         for pattern in progress(args.patterns, desc=scene.name):
             for snr_db in args.snr:
                 rows += measure(scene, made, pattern, snr_db, args.seed)
-        table([r for r in rows if r["scene"] == scene.name])
+        print(table([r for r in rows if r["scene"] == scene.name]), flush=True)
+    if args.markdown:
+        with open(args.markdown, "w") as f:
+            f.write(table(rows, markdown=True) + "\n")
+    if args.plot:
+        plot(rows, args.plot)
     write_json(args.json, {"rows": rows, "notes": notes, "models": models,
                            "settings": {k: v for k, v in vars(args).items() if k != "json"}})
