@@ -29,7 +29,7 @@ CHAINS = {"classical": ("lmmse", "map"), "diffusion": ("diffusion", "diffusion")
 class Settings:
     """What the job sends and through what."""
     file: Path = None
-    snr_db: float = 14.0
+    snr_db: float = 10.0
     adc_bits: int = 3
     preset: str = "mild"
     modulation: str = "qpsk"
@@ -211,10 +211,9 @@ def figures(reception, transmission, settings):
     bits, llrs, errors, signals, channel_error, channel_power = [], [], 0.0, 0.0, 0.0, 0.0
     m = MODULATIONS[settings.modulation]
     used = np.array(modem.used_carriers) + 32
-    starts = np.array([at for at, _ in transmission.taps_of])
     for f in reception.frames:
-        n = int(np.searchsorted(starts, f["offset"] + 40)) - 1
-        if not f["header_ok"] or n < 0 or f.get("length") != len(sent[n]) or len(f["symbols"]) == 0:
+        n = f.get("frame", -1)  # the transmitter counts from 0
+        if not f["header_ok"] or not 0 <= n < len(sent) or f["length"] != len(sent[n]) or len(f["symbols"]) == 0:
             continue
         header = compiled.native_header(len(sent[n]), m, settings.fec)
         true_bits = modem.payload_bits(header, sent[n])
@@ -228,15 +227,17 @@ def figures(reception, transmission, settings):
         signals += np.sum(weight * np.abs(x) ** 2)
         bits.append(true_bits)
         llrs.append(llr)
-        # The medium's taps fix the channel up to the transmitter's gain and the receiver's timing.
-        late = int(f["offset"]) - int(starts[n])
-        h = true_channel(transmission.taps_of[n][1], early=4 - late)[used]
-        mine = np.asarray(f["channel"], np.complex64)[used]
-        gain = np.vdot(h, mine) / np.vdot(h, h)
-        channel_error += np.sum(np.abs(mine - gain * h) ** 2)
-        channel_power += np.sum(np.abs(gain * h) ** 2)
-        if detail["channel"] is None:
-            detail["channel"] = (np.array(modem.used_carriers), gain * h, mine)
+        if len(transmission.taps_of) == len(sent):
+            # The medium's taps fix the channel up to the transmitter's gain and the receiver's timing.
+            start, taps = transmission.taps_of[n]
+            late = int(f["offset"]) - int(start)
+            h = true_channel(taps, early=4 - late)[used]
+            mine = np.asarray(f["channel"], np.complex64)[used]
+            gain = np.vdot(h, mine) / np.vdot(h, h)
+            channel_error += np.sum(np.abs(mine - gain * h) ** 2)
+            channel_power += np.sum(np.abs(gain * h) ** 2)
+            if detail["channel"] is None:
+                detail["channel"] = (np.array(modem.used_carriers), gain * h, mine)
         if len(detail["symbols"]) < 12:
             detail["symbols"].append(y)
     if bits:
@@ -244,7 +245,8 @@ def figures(reception, transmission, settings):
         result["ber"] = float(np.mean((llrs > 0) != bits))
         result["evm_db"] = float(10 * np.log10(errors / signals))
         result["gmi"] = metrics.gmi(bits.reshape(-1, m), llrs.reshape(-1, m))
-        result["nmse_db"] = float(10 * np.log10(channel_error / channel_power))
+        if channel_power:
+            result["nmse_db"] = float(10 * np.log10(channel_error / channel_power))
     return result, detail
 
 

@@ -140,6 +140,17 @@ def test_metrics_are_right():
         assert np.mean(f.channel_error[used]) / 5 < error < 5 * np.mean(f.channel_error[used])
 
 
+@pytest.mark.parametrize("estimator", ["ls", "lmmse", "nomp", "sbl", "diffusion"])
+@pytest.mark.parametrize("demapper", ["min-distance", "map", "diffusion"])
+def test_every_pair_of_stages_receives(estimator, demapper):
+    rng = np.random.default_rng(15)
+    _, payloads, frames = transmit(rng, 4, "cc-1/2", 3, 60)
+    rx = diffusion.native_receiver()
+    rx.set_estimator(estimator)
+    rx.set_demapper(demapper)
+    assert [f.payload for f in rx(link(frames, 22, rng, 0.3, TAPS), True)] == payloads
+
+
 def test_lmmse_learns_the_profile_and_beats_ls():
     rng = np.random.default_rng(7)
     _, _, frames = transmit(rng, 2, "cc-1/2", 30, 60)
@@ -241,6 +252,10 @@ def test_noise_and_hostile_iq_give_no_frame():
     (lambda: setattr(diffusion.native_modulator(), "bits_per_symbol", 3), "3 bits"),
     (lambda: diffusion.native_receiver().set_estimator("best"), "use ls, lmmse"),
     (lambda: diffusion.native_receiver().set_demapper("best"), "use min-distance, map"),
+    (lambda: diffusion.native_receiver().set_estimator("diffusion", "no-such-model"), "no-such-model"),
+    (lambda: diffusion.native_receiver().set_demapper("diffusion", "no-such-model"), "no-such-model"),
+    (lambda: diffusion.native_receiver().set_demapper("diffusion", "ce-ofdm64"), "ce-ofdm64"),
+    (lambda: diffusion.native_receiver(fft_len=128).set_estimator("diffusion", "ce-ofdm64"), "64"),
 ])
 def test_bad_settings_are_named(call, words):
     with pytest.raises(ValueError, match=words):

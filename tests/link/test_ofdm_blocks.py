@@ -181,6 +181,27 @@ def test_rx_time_starts_anew(packets):
     assert rx.counters()["truncated"] == 1
 
 
+def test_wrong_commands_change_nothing(packets):
+    x, _ = samples_of(packets[:2])
+    tb = gr.top_block()
+    rx, sink = diffusion.ofdm_rx(), blocks.null_sink(1)
+    source = blocks.null_source(gr.sizeof_gr_complex)
+    tb.connect(source, rx, sink)
+    tb.start()
+    for key, value in (("estimator", "best"), ("demapper", "none"), ("estimator_model", "no-such"), ("colour", "red"),
+                       ("demapper", "map")):
+        post(rx.core, "cmd", pmt.cons(pmt.intern(key), pmt.intern(value)))
+    post(rx.core, "cmd", pmt.cons(pmt.intern("estimator"), pmt.from_long(3)))
+    post(rx.core, "cmd", pmt.PMT_NIL)
+    post(rx.core, "cmd", pmt.cons(pmt.intern("demapper"), pmt.intern("min-distance")))
+    try:
+        assert wait_for(lambda: rx.demapper() == "min-distance")
+        assert rx.estimator() == "lmmse"
+    finally:
+        tb.stop()
+        tb.wait()
+
+
 def test_bad_packets_are_dropped_and_the_next_one_is_sent():
     tx = diffusion.ofdm_tx("pdu", transmission="continuous", max_payload=100)
     tb = gr.top_block()
