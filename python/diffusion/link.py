@@ -18,6 +18,7 @@ from . import diffusion_python as compiled
 from . import metrics
 from .medium import medium, power_profile
 from .ofdm import ofdm_rx, ofdm_tx
+from .radio import exchange
 
 MODULATIONS = {"bpsk": 1, "qpsk": 2, "qam16": 4, "qam64": 6, "qam256": 8}
 PREFIX = 4  # bytes in front of each chunk: frame number and number of chunks, 2 each
@@ -37,7 +38,11 @@ class Settings:
     payload: int = 112      # bytes a frame, PREFIX included: one LDPC word
     frames: int = 150       # at least; the file goes round until they are sent
     taps: int = 6           # Rayleigh taps of the multipath, powers exp(-k/2), drawn for every frame
-    device: str = "loopback"
+    device: str = "loopback"  # the in-process medium; else SoapySDR arguments, and no medium of ours
+    rate: float = 1e6         # of the device, samples/s
+    frequency: float = 2.45e9
+    tx_gain: float = None
+    rx_gain: float = None
     seed: int = 1
 
     def check(self):
@@ -55,8 +60,8 @@ class Settings:
             raise ValueError(f"adc_bits is {self.adc_bits}, use 1 to 16, or 0 for no ADC")
         if not 1 <= self.taps <= 16:
             raise ValueError(f"taps is {self.taps}, use 1 to 16")
-        if self.device != "loopback":
-            raise ValueError(f"device is '{self.device}': only 'loopback', the in-process medium, is there yet")
+        if not self.rate > 0:
+            raise ValueError(f"rate is {self.rate}, use a positive number of samples/s")
 
 
 # ---- file <-> frames -------------------------------------------------------------------------------
@@ -124,7 +129,7 @@ class Transmission:
 
     def __init__(self, settings, waveform, packets, seed):
         s = settings
-        self.waveform, self.packets = waveform, packets
+        self.waveform, self.packets, self.taps_of = waveform, packets, []
         tb = gr.top_block("transmission")
         source = packet_source(packets)
         if waveform == "native":
@@ -134,13 +139,18 @@ class Transmission:
             tx = [digital.ofdm_tx(bps_payload=2, packet_length_tag_key=LENGTH_TAG),
                   digital.burst_shaper_cc([1.0, 1.0], 0, 160, False, LENGTH_TAG),
                   blocks.multiply_const_cc(stock_scale())]
-        self.medium = medium(s.snr_db, s.adc_bits, s.preset, power_profile(s.taps), True, seed)
-        self.sink = blocks.vector_sink_c()
-        tb.connect(source, *tx, self.medium, self.sink)
-        tb.run()
-        # A live receiver is never at the end of its samples; a file's last frame must not be either.
-        self.iq = np.concatenate([np.array(self.sink.data(), np.complex64), np.zeros(4000, np.complex64)])
-        self.taps_of = self.medium.fading.taps_of
+        sink = blocks.vector_sink_c()
+        if s.device == "loopback":
+            channel = medium(s.snr_db, s.adc_bits, s.preset, power_profile(s.taps), True, seed)
+            tb.connect(source, *tx, channel, sink)
+            tb.run()
+            # A live receiver is never at the end of its samples; a file's last frame must not be either.
+            self.iq = np.concatenate([np.array(sink.data(), np.complex64), np.zeros(4000, np.complex64)])
+            self.taps_of = channel.fading.taps_of
+        else:
+            tb.connect(source, *tx, sink)
+            tb.run()
+            self.iq = exchange(sink.data(), s.device, s.rate, s.frequency, s.tx_gain, s.rx_gain)
 
 
 def stock_scale():
@@ -262,7 +272,7 @@ def run(settings, sweep=(), progress=lambda text: None):
     arrived = {name: join(received) == data for name, received in packets_of.items()}
     details = {name: detail for name, (_, detail) in receivers.items()}
     curve = []
-    for offset in sweep:
+    for offset in sweep if settings.device == "loopback" else ():
         progress(f"sweep: SNR {settings.snr_db + offset:.0f} dB")
         point = dataclasses.replace(settings, snr_db=settings.snr_db + offset)
         part = one_point(point, packets[:max(40, len(packets) // 3)], lambda text: None)

@@ -35,14 +35,21 @@ def add_arguments(parser):
     parser.add_argument("--fec", help="none, cc-1/2, cc-2/3, cc-3/4, ldpc-1/2 (%(default)s)")
     parser.add_argument("--payload", type=int, metavar="BYTES", help="bytes a frame (%(default)s)")
     parser.add_argument("--frames", type=int, metavar="N", help="frames to send, at least (%(default)s)")
-    parser.add_argument("--device", metavar="ARGS", help="loopback: the in-process medium (%(default)s)")
+    parser.add_argument("--device", metavar="ARGS",
+                        help="loopback: the in-process medium; else SoapySDR arguments of a radio that sends and "
+                             "receives, such as driver=loopback,adc_bits=3 (then --snr, --adc-bits and --preset are "
+                             "the radio's business) (%(default)s)")
+    parser.add_argument("--rate", type=float, metavar="HZ", help="sample rate of the device (%(default)s)")
+    parser.add_argument("--freq", type=float, metavar="HZ", help="carrier frequency of the device (%(default)s)")
+    parser.add_argument("--tx-gain", type=float, metavar="DB", help="of the device (its own choice)")
+    parser.add_argument("--rx-gain", type=float, metavar="DB", help="of the device (its own choice)")
     parser.add_argument("--report", type=Path, metavar="DIR", help="folder of the report (reports/link-TIME)")
     parser.add_argument("--quick", action="store_true", help="no sweep over the SNR")
     common_options(parser)
     from gnuradio.diffusion.link import Settings
     d = Settings()
     parser.set_defaults(snr=d.snr_db, adc_bits=d.adc_bits, preset=d.preset, constellation=d.modulation, fec=d.fec,
-                        payload=d.payload, frames=d.frames, device=d.device)
+                        payload=d.payload, frames=d.frames, device=d.device, rate=d.rate, freq=d.frequency)
 
 
 def example_file():
@@ -66,20 +73,21 @@ def table(receivers):
 def run(args):
     from gnuradio import gr
     from gnuradio.diffusion import link
+    from gnuradio.diffusion.radio import RadioError
 
     # The stock receiver reports every header it cannot read; the table says how many that were.
     gr.logging().set_default_level(gr.log_levels.warn)
     settings = link.Settings(
         file=args.file or example_file(), snr_db=args.snr, adc_bits=args.adc_bits, preset=args.preset,
         modulation=args.constellation, fec=args.fec, payload=args.payload, frames=args.frames, device=args.device,
-        seed=args.seed)
+        rate=args.rate, frequency=args.freq, tx_gain=args.tx_gain, rx_gain=args.rx_gain, seed=args.seed)
     show = (lambda text: print(f"\r\033[K{text} ...", end="", file=sys.stderr, flush=True)) \
         if sys.stderr.isatty() else (lambda text: None)
     start = time.monotonic()
     try:
         settings.check()
         results = link.run(settings, () if args.quick else SWEEP, show)
-    except ValueError as e:
+    except (ValueError, RadioError) as e:
         raise JobError(str(e)) from e
     show("report")
     report = args.report or Path("reports") / time.strftime("link-%Y%m%d-%H%M%S")
@@ -87,9 +95,7 @@ def run(args):
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
 
-    print(f"{settings.file}: {len(results['data'])} bytes, {settings.modulation}, {settings.fec}, "
-          f"{settings.snr_db:g} dB, {settings.adc_bits}-bit ADC, impairments '{settings.preset}', "
-          f"{settings.taps}-tap Rayleigh multipath")
+    print(f"{settings.file}: {len(results['data'])} bytes; {title_of(settings)}")
     print(table(results["receivers"]))
     for name, arrived in results["arrived"].items():
         print(f"{name:<11}the file {'arrived intact' if arrived else 'did not arrive'}")
@@ -101,10 +107,20 @@ def run(args):
     return 0 if results["arrived"]["diffusion"] else 1
 
 
+def title_of(settings):
+    """What the file went through, in one line."""
+    through = f"device {settings.device}" if settings.device != "loopback" else (
+        f"SNR {settings.snr_db:g} dB, {f'{settings.adc_bits}-bit' if settings.adc_bits else 'no'} ADC, "
+        f"impairments '{settings.preset}', {settings.taps}-tap Rayleigh")
+    return f"{settings.modulation}, {settings.fec}, {through}"
+
+
 def machine_results(settings, results, report):
+    ours = settings.device == "loopback"  # a device has a medium of its own
     return {"file_intact": results["arrived"]["diffusion"],
-            "settings": {"file": str(settings.file), "snr_db": settings.snr_db, "adc_bits": settings.adc_bits,
-                         "preset": settings.preset, "constellation": settings.modulation, "fec": settings.fec,
+            "settings": {"file": str(settings.file), "snr_db": settings.snr_db if ours else None,
+                         "adc_bits": settings.adc_bits if ours else None,
+                         "preset": settings.preset if ours else None, "constellation": settings.modulation, "fec": settings.fec,
                          "payload": settings.payload, "frames": settings.frames, "taps": settings.taps,
                          "device": settings.device, "seed": settings.seed},
             "receivers": {name: {key: figure[key] for key in FIGURES}
@@ -121,22 +137,23 @@ def write_report(folder, settings, results):
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise JobError(f"the report's folder {folder} cannot be made: {e.strerror}") from e
-    title = (f"{settings.modulation}, {settings.fec}, SNR {settings.snr_db:g} dB, {settings.adc_bits}-bit ADC, "
-             f"impairments '{settings.preset}', {settings.taps}-tap Rayleigh")
-    details = {n: d for n, d in results["details"].items() if d["channel"] is not None}
+    title = title_of(settings)
+    details = {n: d for n, d in results["details"].items() if d["symbols"]}
+    channels = {n: d["channel"] for n, d in details.items() if d["channel"] is not None}
     if details:
         plots.constellations(folder / "constellation.png",
                              {n: np.concatenate(d["symbols"]) for n, d in details.items()},
                              np.asarray(qam(link.MODULATIONS[settings.modulation]).points), title)
-        carriers, truth, _ = next(iter(details.values()))["channel"]
-        scale = {n: np.vdot(d["channel"][1], truth) / np.vdot(d["channel"][1], d["channel"][1])
-                 for n, d in details.items()}
+    if channels:
+        carriers, truth, _ = next(iter(channels.values()))
         plots.channel(folder / "channel.png", carriers, truth,
-                      {n: d["channel"][2] * scale[n] for n, d in details.items()}, title)
-    curve = results["curve"] + [(settings.snr_db, results["receivers"])]
-    plots.error_rates(folder / "error_rates.png",
-                      {name: [(snr, f[name]["per"], f[name]["per_interval"], f[name]["ber"]) for snr, f in curve]
-                       for name in results["receivers"]}, title)
+                      {n: mine * np.vdot(own, truth) / np.vdot(own, own) for n, (_, own, mine) in channels.items()},
+                      title)
+    if settings.device == "loopback":
+        curve = results["curve"] + [(settings.snr_db, results["receivers"])]
+        plots.error_rates(folder / "error_rates.png",
+                          {name: [(snr, f[name]["per"], f[name]["per_interval"], f[name]["ber"]) for snr, f in curve]
+                           for name in results["receivers"]}, title)
     for name, packets in results["packets_of"].items():
         data = link.join(packets)
         if data is not None:
@@ -156,7 +173,5 @@ was read. EVM: error of the equalised symbols weighted by their reliability. GMI
 channel estimate, up to a complex gain. CPU: process time of the receiver's flowgraph. The stock receiver works
 on its own waveform (uncoded QPSK, CRC-32) through the same medium and shows none of its inner figures.
 
-![constellation](constellation.png)
-![channel](channel.png)
-![error rates](error_rates.png)
+{chr(10).join(f"![{p.stem}]({p.name})" for p in sorted(folder.glob("*.png")))}
 """)
