@@ -5,7 +5,7 @@
 #include "engine/panel.h"
 #include "fma_peak.h"
 #include "receiver_file.h"
-#include <gnuradio/diffusion/sampler.h>
+#include <gnuradio/diffusion/table.h>
 #include <benchmark/benchmark.h>
 
 using namespace gr::diffusion::engine;
@@ -76,6 +76,24 @@ void convolution(benchmark::State& state, activation act)
     flops(state, 2.0 * double(3 * channels * outputs * positions));
 }
 
+void table(benchmark::State& state, bool soft)
+{
+    const size_t m = state.range(0), batch = 8192;
+    tabulated_receiver::config c;
+    c.soft_bits = soft;
+    c.symbols = !soft;
+    c.max_nodes = c.nodes;
+    c.noise_var = 0.0316; // 15 dB
+    tabulated_receiver r(model::parse("bench", receiver_file(m, true, { 32, 32 }).bytes()), 1, c);
+    const auto y = observations(batch);
+    std::vector<cf> x(batch);
+    std::vector<float> llr(batch * 8);
+    for (auto _ : state)
+        r.process(y.data(), soft ? nullptr : x.data(), soft ? llr.data() : nullptr, batch);
+    state.counters["symbols"] = benchmark::Counter(double(batch), benchmark::Counter::kIsIterationInvariantRate);
+    state.counters["rms_error"] = soft ? r.accuracy().rms_soft : r.accuracy().rms;
+}
+
 } // namespace
 
 int main(int argc, char** argv)
@@ -97,6 +115,9 @@ int main(int argc, char** argv)
     for (auto [name, act] : { std::pair{ "relu", activation::relu }, std::pair{ "silu", activation::silu } })
         benchmark::RegisterBenchmark((std::string("convolution/") + name).c_str(), convolution, act)
             ->ArgNames({ "channels", "outputs" })->Args({ 64, 64 })->Args({ 2, 64 })->Args({ 64, 2 })->Args({ 16, 16 });
+    for (bool soft : { false, true })
+        benchmark::RegisterBenchmark(soft ? "table/llr" : "table/symbols", table, soft)->ArgNames({ "points" })
+            ->ArgsProduct({ { 4, 16, 64, 256 } });
     benchmark::AddCustomContext("simd_target", kernels().target);
     benchmark::Initialize(&argc, argv);
     if (benchmark::ReportUnrecognizedArguments(argc, argv))

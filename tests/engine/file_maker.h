@@ -41,15 +41,13 @@ struct file_maker {
 
     std::vector<char> bytes(const std::string& header_text) const
     {
-        std::vector<char> out(8);
+        std::string bytes;
         for (int i = 0; i < 8; i++)
-            out[i] = char(uint64_t(header_text.size()) >> (8 * i));
-        out.insert(out.end(), header_text.begin(), header_text.end());
-        for (const auto& [name, t] : tensors) {
-            const char* data = reinterpret_cast<const char*>(t.second.data());
-            out.insert(out.end(), data, data + 4 * t.second.size());
-        }
-        return out;
+            bytes += char(uint64_t(header_text.size()) >> (8 * i));
+        bytes += header_text;
+        for (const auto& [name, t] : tensors)
+            bytes.append(reinterpret_cast<const char*>(t.second.data()), 4 * t.second.size());
+        return { bytes.begin(), bytes.end() };
     }
 
     std::vector<char> bytes() const { return bytes(header().dump()); }

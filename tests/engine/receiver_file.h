@@ -2,9 +2,7 @@
 #pragma once
 
 #include "file_maker.h"
-
-// GCC 12 sees ghosts in a vector of two doubles.
-#pragma GCC diagnostic ignored "-Warray-bounds"
+#include <array>
 #include <cmath>
 
 //! A film_mlp of random weights: m points (square QAM labels do not matter here), posterior with skip or 2 outputs.
@@ -36,12 +34,12 @@ inline file_maker receiver_file(size_t m, bool posterior, std::vector<size_t> hi
         file.add("conditioner.1.weight", { total, 8 }, random, 0.1f);
         file.add("conditioner.1.bias", { total }, random, 0.1f);
     }
-    std::vector<std::vector<double>> points;
+    std::vector<std::array<double, 2>> points;
     const size_t side = m == 2 ? 2 : size_t(std::lround(std::sqrt(double(m))));
     double power = 0;
     for (size_t i = 0; i < m; i++) {
-        points.push_back({ 2.0 * double(i % side) - double(side - 1),
-                           m == 2 ? 0.0 : 2.0 * double(i / side) - double(side - 1) });
+        points.push_back({ { 2.0 * double(i % side) - double(side - 1),
+                             m == 2 ? 0.0 : 2.0 * double(i / side) - double(side - 1) } });
         power += points[i][0] * points[i][0] + points[i][1] * points[i][1];
     }
     for (auto& p : points)

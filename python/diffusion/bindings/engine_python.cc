@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "numpy_io.h"
-#include <gnuradio/diffusion/sampler.h>
+#include <gnuradio/diffusion/table.h>
 #include <optional>
 
 namespace py = pybind11;
@@ -151,4 +151,41 @@ void bind_engine(py::module& m)
         .def_property_readonly("steps", &receiver::steps)
         .def_property_readonly("noise_var", &receiver::noise_var)
         .def_property_readonly("bad_samples", &receiver::bad_samples);
+
+    using table = tabulated_receiver;
+    py::class_<table>(m, "engine_table",
+                      "A receiver's map tabulated and interpolated. Setters return at once; wait() for the table.")
+        .def(py::init([](const std::string& name, double noise_var, size_t steps, bool symbols, bool soft_bits,
+                         size_t nodes, size_t max_nodes, double step_db, double target_rms) {
+                 return std::make_unique<table>(
+                     model::load(name), steps,
+                     table::config{ nodes, max_nodes, step_db, target_rms, symbols, soft_bits, noise_var });
+             }),
+             py::arg("model"), py::arg("noise_var"), py::arg("steps") = 0, py::arg("symbols") = true,
+             py::arg("soft_bits") = true, py::arg("nodes") = 256, py::arg("max_nodes") = 512,
+             py::arg("step_db") = 0.25, py::arg("target_rms") = 1e-3)
+        .def("set_noise_var", &table::set_noise_var, py::arg("noise_var"))
+        .def("set_steps", &table::set_steps, py::arg("steps"))
+        .def("wait", &table::wait, py::call_guard<py::gil_scoped_release>())
+        .def("denoise",
+             [](table& self, const complex_array& y) {
+                 return map_array(y, [&](const std::complex<float>* in, std::complex<float>* out, size_t n) {
+                     self.process(in, out, nullptr, n);
+                 });
+             },
+             py::arg("y"))
+        .def_property_readonly("usable", &table::usable)
+        .def_property_readonly("tables_built", &table::tables_built)
+        .def_property_readonly("accuracy", [](const table& self) {
+            const auto a = self.accuracy();
+            py::dict out;
+            out["rms"] = a.rms;
+            out["worst"] = a.worst;
+            out["rms_soft"] = a.rms_soft;
+            out["probes"] = a.probes;
+            out["nodes"] = a.nodes;
+            out["extent"] = a.extent;
+            out["noise_var"] = a.noise_var;
+            return out;
+        }, "errors of the table in use against the exact network, as a dict");
 }

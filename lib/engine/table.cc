@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "interpolate.h"
+#include <gnuradio/diffusion/table.h>
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <condition_variable>
+#include <mutex>
+#include <random>
+#include <stdexcept>
+#include <thread>
+
+namespace gr::diffusion::engine {
+
+namespace {
+
+using cf = std::complex<float>;
+constexpr size_t probes = 8192;
+
+struct map_table {
+    plane_grid symbols, soft;
+    tabulated_receiver::accuracy_figures figures;
+    map_table* next = nullptr; // in the list of tables to be freed
+};
+
+//! Observations where the table is used: symbols in noise, the rest evenly over the grid.
+std::vector<cf> probe_points(const std::vector<cf>& points, double noise_var, double extent)
+{
+    std::mt19937 random(1);
+    std::normal_distribution<float> noise(0, float(std::sqrt(noise_var / 2)));
+    std::uniform_real_distribution<float> flat(float(-extent), float(extent));
+    std::vector<cf> y(2 * probes);
+    for (size_t i = 0; i < probes; i++) {
+        const float re = noise(random), im = noise(random);
+        y[i] = cf(re, im) + (points.empty() ? cf(0) : points[random() % points.size()]);
+    }
+    for (size_t i = probes; i < y.size(); i++) {
+        const float re = flat(random);
+        y[i] = { re, flat(random) };
+    }
+    return y;
+}
+
+} // namespace
+
+struct tabulated_receiver::impl {
+    struct link {
+        double noise_var = 0.1;
+        bool has_context = false, has_law = false;
+        std::vector<float> context;
+        std::vector<double> q2, q1;
+        size_t steps = 1;
+    };
+
+    impl(model::sptr m, size_t steps, const config& c) : cfg(c), exact(std::move(m), steps)
+    {
+        if (c.nodes < 16 || c.nodes > 1024 || c.max_nodes > 1024)
+            throw std::invalid_argument("table: nodes is " + std::to_string(c.nodes) + ", use 16 to 1024");
+        if (!(c.step_db >= 0) || !(c.target_rms > 0))
+            throw std::invalid_argument("table: step_db must be >= 0 and target_rms > 0");
+        const size_t points = exact.get_model().constellation().size();
+        if (c.soft_bits && points == 0)
+            throw std::invalid_argument("model '" + exact.get_model().name() + "' has no constellation, hence no soft bits");
+        for (link* l : { &wanted, &building }) {
+            l->context.resize(exact.conditions());
+            l->q2.resize(5 * points);
+            l->q1.resize(points);
+            l->noise_var = c.noise_var;
+            l->steps = exact.steps();
+        }
+        in_use = build(building);
+        worker = std::thread([this] { work(); });
+    }
+
+    ~impl()
+    {
+        {
+            std::lock_guard<std::mutex> lock(mutex);
+            stopping = true;
+        }
+        changed.notify_all();
+        worker.join();
+        delete in_use;
+        delete pending.load();
+        free_retired();
+    }
+
+    const config cfg;
+    receiver exact; // the worker's, after construction
+    map_table* in_use; // process()'s
+    std::atomic<map_table*> pending{ nullptr }, retired{ nullptr };
+    std::atomic<uint64_t> built{ 0 }, bad{ 0 };
+
+    mutable std::mutex mutex; // of what follows; never taken by process()
+    std::condition_variable changed, done;
+    link wanted, building;
+    accuracy_figures figures;
+    bool dirty = false, busy = false, stopping = false;
+    std::thread worker;
+
+    void fill(map_table& t, size_t nodes, double extent)
+    {
+        const model& m = exact.get_model();
+        if (cfg.symbols)
+            t.symbols = plane_grid(nodes, extent, 2);
+        if (cfg.soft_bits)
+            t.soft = plane_grid(nodes, extent, m.bits_per_symbol());
+        const plane_grid& grid = cfg.symbols ? t.symbols : t.soft;
+        std::vector<cf> y(nodes), x(nodes);
+        std::vector<float> llr(nodes * std::max(1, m.bits_per_symbol()));
+        for (size_t row = 0; row < nodes; row++) {
+            for (size_t i = 0; i < nodes; i++)
+                y[i] = { float(grid.coordinate(i)), float(grid.coordinate(row)) };
+            exact.process(y.data(), cfg.symbols ? x.data() : nullptr, cfg.soft_bits ? llr.data() : nullptr, nodes);
+            for (size_t i = 0; i < nodes && cfg.symbols; i++) {
+                t.symbols.node(row, i)[0] = x[i].real();
+                t.symbols.node(row, i)[1] = x[i].imag();
+            }
+            for (size_t i = 0; i < nodes && cfg.soft_bits; i++)
+                std::copy_n(&llr[i * t.soft.channels], t.soft.channels, t.soft.node(row, i));
+        }
+    }
+
+    accuracy_figures measure(const map_table& t, size_t nodes, double extent)
+    {
+        accuracy_figures f;
+        f.probes = 2 * probes;
+        f.nodes = nodes;
+        f.extent = extent;
+        f.noise_var = exact.noise_var();
+        const auto y = probe_points(exact.get_model().constellation(), exact.noise_var(), extent);
+        const size_t bits = exact.get_model().bits_per_symbol();
+        std::vector<cf> x(y.size()), approximate(y.size());
+        std::vector<float> llr(y.size() * std::max<size_t>(1, bits)), approximate_llr(llr.size());
+        exact.process(y.data(), cfg.symbols ? x.data() : nullptr, cfg.soft_bits ? llr.data() : nullptr, y.size());
+        if (cfg.symbols) {
+            interpolate(t.symbols, y.data(), reinterpret_cast<float*>(approximate.data()), y.size());
+            for (size_t i = 0; i < y.size(); i++) {
+                const double e = std::norm(x[i] - approximate[i]);
+                f.rms += i < probes ? e / double(probes) : 0;
+                f.worst = std::max(f.worst, std::sqrt(e));
+            }
+            f.rms = std::sqrt(f.rms);
+        }
+        if (cfg.soft_bits) {
+            interpolate(t.soft, y.data(), approximate_llr.data(), y.size());
+            for (size_t i = 0; i < probes * bits; i++)
+                f.rms_soft += std::pow(std::tanh(llr[i] / 2) - std::tanh(approximate_llr[i] / 2), 2) / double(probes * bits);
+            f.rms_soft = std::sqrt(f.rms_soft);
+        }
+        return f;
+    }
+
+    bool good_enough(const accuracy_figures& f) const { return f.rms <= cfg.target_rms && f.rms_soft <= 10 * cfg.target_rms; }
+
+    map_table* build(const link& l)
+    {
+        if (exact.steps() != l.steps)
+            exact.set_steps(l.steps);
+        exact.set_link(l.noise_var, l.has_context ? l.context.data() : nullptr, l.has_law ? l.q2.data() : nullptr,
+                       l.has_law ? l.q1.data() : nullptr);
+        double widest = 1;
+        for (const auto& p : exact.get_model().constellation())
+            widest = std::max<double>({ widest, std::abs(p.real()), std::abs(p.imag()) });
+        // Beyond the outermost points' noise the map is flat; half as much again for links with gain.
+        const double extent = 1.25 * widest + 4 * std::sqrt(l.noise_var / 2);
+        auto t = std::make_unique<map_table>();
+        for (size_t nodes = cfg.nodes;; nodes *= 2) {
+            fill(*t, nodes, extent);
+            t->figures = measure(*t, nodes, extent);
+            if (good_enough(t->figures) || 2 * nodes > cfg.max_nodes)
+                break;
+        }
+        built++;
+        std::lock_guard<std::mutex> lock(mutex);
+        figures = t->figures;
+        return t.release();
+    }
+
+    void free_retired()
+    {
+        for (map_table* t = retired.exchange(nullptr); t;) {
+            map_table* next = t->next;
+            delete t;
+            t = next;
+        }
+    }
+
+    void work()
+    {
+        std::unique_lock<std::mutex> lock(mutex);
+        for (;;) {
+            changed.wait(lock, [this] { return dirty || stopping; });
+            if (stopping)
+                return;
+            building = wanted;
+            dirty = false;
+            busy = true;
+            lock.unlock();
+            map_table* fresh = build(building);
+            delete pending.exchange(fresh); // one that was never taken over
+            free_retired();
+            lock.lock();
+            busy = false;
+            done.notify_all();
+        }
+    }
+
+    template <typename F>
+    void change(F&& f)
+    {
+        {
+            std::lock_guard<std::mutex> lock(mutex);
+            if (!f(wanted))
+                return;
+            dirty = true;
+        }
+        changed.notify_one();
+    }
+
+    //! Whether two levels are too far apart to share a table.
+    bool far(double a, double b) const { return std::abs(10 * std::log10(a / b)) > cfg.step_db; }
+
+    void take_over()
+    {
+        if (!pending.load(std::memory_order_relaxed))
+            return;
+        map_table* fresh = pending.exchange(nullptr, std::memory_order_acquire);
+        if (!fresh)
+            return;
+        in_use->next = retired.load(std::memory_order_relaxed);
+        while (!retired.compare_exchange_weak(in_use->next, in_use, std::memory_order_release))
+            ;
+        in_use = fresh;
+    }
+};
+
+namespace {
+
+void check_noise(double noise_var)
+{
+    if (!(noise_var > 0) || !std::isfinite(noise_var))
+        throw std::invalid_argument("noise_var is " + std::to_string(noise_var) + ", use a positive variance E|n|^2");
+}
+
+} // namespace
+
+tabulated_receiver::tabulated_receiver(model::sptr m, size_t steps, const config& c)
+{
+    check_noise(c.noise_var);
+    d = std::make_unique<impl>(std::move(m), steps, c);
+}
+
+tabulated_receiver::~tabulated_receiver() = default;
+
+void tabulated_receiver::set_noise_var(double noise_var)
+{
+    check_noise(noise_var);
+    d->change([&](impl::link& l) {
+        // Compared with what was asked for last, so that a slow drift is followed too.
+        if (!l.has_context && !l.has_law && !d->far(noise_var, l.noise_var))
+            return false;
+        l.noise_var = noise_var;
+        l.has_context = l.has_law = false;
+        return true;
+    });
+}
+
+void tabulated_receiver::set_link(double noise_var, const float* context, const double* q2, const double* q1)
+{
+    check_noise(noise_var);
+    d->change([&](impl::link& l) {
+        l.noise_var = noise_var;
+        l.has_context = context;
+        l.has_law = q2 && q1;
+        if (context)
+            std::copy_n(context, l.context.size(), l.context.data());
+        if (l.has_law) {
+            std::copy_n(q2, l.q2.size(), l.q2.data());
+            std::copy_n(q1, l.q1.size(), l.q1.data());
+        }
+        return true;
+    });
+}
+
+void tabulated_receiver::set_steps(size_t steps)
+{
+    if (steps < 1 || steps > receiver::max_steps)
+        throw std::invalid_argument("steps is " + std::to_string(steps) + ", use 1 to " +
+                                    std::to_string(receiver::max_steps));
+    d->change([&](impl::link& l) { return std::exchange(l.steps, steps) != steps; });
+}
+
+void tabulated_receiver::wait()
+{
+    std::unique_lock<std::mutex> lock(d->mutex);
+    d->done.wait(lock, [this] { return !d->dirty && !d->busy; });
+}
+
+void tabulated_receiver::process(const cf* y, cf* x_hat, float* llr, size_t n)
+{
+    d->take_over();
+    uint64_t bad = 0;
+    if (x_hat && d->cfg.symbols)
+        bad = interpolate(d->in_use->symbols, y, reinterpret_cast<float*>(x_hat), n);
+    if (llr && d->cfg.soft_bits)
+        bad = interpolate(d->in_use->soft, y, llr, n);
+    if (bad)
+        d->bad += bad;
+}
+
+tabulated_receiver::accuracy_figures tabulated_receiver::accuracy() const
+{
+    std::lock_guard<std::mutex> lock(d->mutex);
+    return d->figures;
+}
+
+bool tabulated_receiver::usable() const { return d->good_enough(accuracy()); }
+uint64_t tabulated_receiver::tables_built() const { return d->built; }
+uint64_t tabulated_receiver::bad_samples() const { return d->bad; }
+
+} // namespace gr::diffusion::engine
