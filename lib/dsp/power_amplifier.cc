@@ -57,7 +57,8 @@ power_amplifier power_amplifier::memory_polynomial(std::vector<pa_branch> branch
                                                    double saturation,
                                                    std::complex<float> gain)
 {
-    require(!branches.empty() && branches.size() <= max_branches, "number of branches", branches.size(), "1 to 256");
+    const size_t count = branches.size();
+    require(count > 0 && count <= max_branches, "number of branches", double(count), "1 to 256");
     require(positive(saturation), "saturation", saturation, "a positive amplitude");
     require(positive(std::abs(gain)), "gain", std::abs(gain), "a finite gain that is not 0");
     int lag = 0;
@@ -150,7 +151,8 @@ void power_amplifier::process_rapp(const std::complex<float>* in, std::complex<f
     for (size_t i = 0; i < n; i++) {
         const float u2 = std::norm(in[i]) * to_u2;
         if (!std::isfinite(u2)) { // NaN, or an amplitude whose square overflows: saturated
-            out[i] = std::isnan(u2) ? 0 : std::polar(float(d_saturation) * d_output_scale.real(), std::arg(in[i]) + am_pm);
+            const float limit = float(d_saturation) * d_output_scale.real();
+            out[i] = std::isnan(u2) ? 0 : std::polar(limit, std::arg(in[i]) + am_pm);
             continue;
         }
         // (1 + u^2p)^(1/2p), kept finite for large u by factoring u out.

@@ -17,7 +17,8 @@ path::path(const medium& m, int air, uint64_t seed)
 void path::configure(const path_settings& settings, double rate)
 {
     if (!settings.profile.empty()) {
-        d_multipath = dsp::multipath::rayleigh(settings.profile, std::min(0.01, settings.doppler_hz / rate), d_seed);
+        const double doppler = std::min(0.01, settings.doppler_hz / rate);
+        d_multipath = dsp::multipath::rayleigh(settings.profile, doppler, d_seed);
         d_flat = false;
     } else {
         d_multipath.set_taps(settings.taps);
@@ -42,7 +43,8 @@ int64_t path::horizon(double rate, const path_settings& settings) const
         return 0;
     const double step = air_rate / rate;
     const double ahead = step == 1 ? 0 : std::ceil(16 * std::max(1.0, step)) + 2;
-    const double last = double(air.head.load(std::memory_order_acquire)) - ahead + settings.delay_ns * 1e-9 * air_rate;
+    const double last =
+        double(air.head.load(std::memory_order_acquire)) - ahead + settings.delay_ns * 1e-9 * air_rate;
     return int64_t(std::floor(last / step));
 }
 

@@ -69,7 +69,8 @@ std::vector<std::complex<float>> parse_taps(const std::string& key, const std::s
             re = split == 0 ? 0 : re;
         }
         if (!ok)
-            throw std::runtime_error("virtual radio: " + key + " has '" + word + "', use numbers like 0.3 or 0.3-0.2j");
+            throw std::runtime_error("virtual radio: " + key + " has '" + word +
+                                     "', use numbers like 0.3 or 0.3-0.2j");
         taps.emplace_back(float(re), float(im));
     }
     if (taps.empty() || taps.size() > max_taps)

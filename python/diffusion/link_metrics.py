@@ -129,8 +129,8 @@ class link_metrics(gr.sync_block):
     good or bad), or "frames" and "frame_errors", and/or "bits" and "bit_errors" (counts). Other keys are
     left alone; a message without any of these, or with the wrong type, is logged and changes nothing.
 
-    Message port "metrics", every `period` seconds (the figures at the end: last(), and the socket): a dictionary of doubles. Each figure NAME
-    comes with its 95% interval NAME_low, NAME_high (Wilson for rates, bootstrap over stretches for the rest;
+    Message port "metrics", every `period` seconds (the figures at the end: last(), and the socket): a
+    dictionary of doubles. Each figure NAME comes with its 95% interval NAME_low, NAME_high (Wilson for rates, bootstrap over stretches for the rest;
     absent while there is too little) and its counts:
       time (seconds since the start)
       ber, bits, bit_errors; per, frames, frame_errors; evm_db, evm_symbols; nmse_db, nmse_symbols;

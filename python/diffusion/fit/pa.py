@@ -65,7 +65,8 @@ def load(path):
         if not (np.isfinite(x).all() and np.isfinite(y).all() and np.any(x) and np.any(y)):
             raise JobError(f"{path}: {split} samples must be finite and not all zero")
     rate = arrays.get("fs_hz")
-    return {s: (x.astype(complex), y.astype(complex)) for s, (x, y) in data.items()}, rate if rate is None else float(rate)
+    pairs = {s: (x.astype(complex), y.astype(complex)) for s, (x, y) in data.items()}
+    return pairs, None if rate is None else float(rate)
 
 
 def branch_list(taps, order, cross):
@@ -131,7 +132,8 @@ def fit(data, taps, orders, crosses, margin):
         branches = branch_list(*candidate)
         coefficients = solve(x, y, branches, saturation)
         rows.append({"taps": candidate[0], "order": candidate[1], "cross": candidate[2],
-                     "coefficients": len(coefficients), "val_nmse_db": nmse(*data["val"], branches, saturation, coefficients)})
+                     "coefficients": len(coefficients),
+                     "val_nmse_db": nmse(*data["val"], branches, saturation, coefficients)})
     best = min(r["val_nmse_db"] for r in rows)
     chosen = min((r for r in rows if r["val_nmse_db"] <= best + margin), key=lambda r: r["coefficients"])
     branches = branch_list(chosen["taps"], chosen["order"], chosen["cross"])
