@@ -3,11 +3,40 @@
 
 #include <gnuradio/logger.h>
 #include <pmt/pmt.h>
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <string>
 
 namespace gr::diffusion {
+
+/*! Logs a message that was ignored, at most ten a second in the whole program: a source that sends rubbish
+ * must not fill a disk. The next line that is written says how many were not. */
+inline void log_ignored(const gr::logger_ptr& logger, const pmt::pmt_t& message, const std::string& why)
+{
+    static std::atomic<int64_t> next_ms{ 0 };
+    static std::atomic<uint64_t> unwritten{ 0 };
+    const int64_t now = std::chrono::duration_cast<std::chrono::milliseconds>(
+                            std::chrono::steady_clock::now().time_since_epoch())
+                            .count();
+    int64_t next = next_ms.load();
+    // Ten lines may be up to a second ahead of the clock: a short burst is logged whole.
+    if (next > now + 900 || !next_ms.compare_exchange_strong(next, std::max(next, now) + 100)) {
+        unwritten++;
+        return;
+    }
+    const uint64_t before = unwritten.exchange(0);
+    std::string text = pmt::write_string(message);
+    if (text.size() > 300)
+        text = text.substr(0, 300) + "...";
+    logger->warn("message ignored: {} ({}){}",
+                 text,
+                 why,
+                 before ? " and " + std::to_string(before) + " before it" : std::string());
+}
 
 /*! Calls \p set(key, value) for every setting in a command message: a (key . value) pair or a
  * dictionary with symbols as keys. A message must never stop a running flowgraph, so whatever is wrong
@@ -20,7 +49,7 @@ inline void for_each_setting(const gr::logger_ptr& logger,
         try {
             set(pmt::symbol_to_string(key), value);
         } catch (const std::exception& e) {
-            logger->warn("message ignored: {} ({})", pmt::write_string(message), e.what());
+            log_ignored(logger, message, e.what());
         }
     };
     // A lone pair is no dictionary to pmt, a dictionary is a pair whose car is a pair.
@@ -32,11 +61,10 @@ inline void for_each_setting(const gr::logger_ptr& logger,
             for (size_t i = 0; i < pmt::length(items); i++)
                 apply(pmt::car(pmt::nth(i, items)), pmt::cdr(pmt::nth(i, items)));
         } catch (const std::exception& e) {
-            logger->warn("message ignored: {} ({})", pmt::write_string(message), e.what());
+            log_ignored(logger, message, e.what());
         }
     } else {
-        logger->warn("message ignored: {} (use a dictionary or a pair of setting and value)",
-                              pmt::write_string(message));
+        log_ignored(logger, message, "use a dictionary or a pair of setting and value");
     }
 }
 
