@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Blocks in flowgraphs: symbols through a repeating source, the block and a null sink, over the CPU time of the
+whole process, so that source, sink and scheduler count too. Stock blocks beside ours. What this version does
+not have, or has no model for, is left out."""
+import time
+
+import numpy as np
+
+NOISE_VAR = 10 ** -1.5
+
+
+def measure_blocks(quick, seed):
+    """{name: {"msym_per_s"}}"""
+    from gnuradio import diffusion
+    rng = np.random.default_rng(seed)
+    points = np.asarray(diffusion.constellation("qam16"))
+    noise = rng.standard_normal((65536, 2)) @ [1, 1j] * np.sqrt(NOISE_VAR / 2)
+    y = (points[rng.integers(0, 16, 65536)] + noise).astype(np.complex64)
+    results = {}
+    for name, make in candidates().items():
+        try:
+            block, vector = make()
+        except (AttributeError, ValueError, TypeError):
+            continue
+        rates = [rate(block_or_new(make, block, first), y, vector, quick) for first in [True] + [False] * 4]
+        results[name] = {"msym_per_s": float(np.median(rates)) / 1e6}
+    return results
+
+
+def block_or_new(make, block, first):
+    return block if first else make()[0]
+
+
+def rate(block, y, vector, quick):
+    """Items a second of CPU time; the size of the run is found by a short one."""
+    spent, n = 0.0, 1 << 16
+    while spent < (0.15 if quick else 0.6):
+        n = 4 * n if spent < 0.02 else int(n * 1.3 * (0.15 if quick else 0.6) / spent)
+        spent = cpu_of_run(block, y, vector, n)
+    return n / vector / spent
+
+
+def cpu_of_run(block, y, vector, n):
+    from gnuradio import blocks, gr
+    tb = gr.top_block()
+    source = blocks.vector_source_c(np.resize(y, len(y) // vector * vector), True, vector)
+    head = blocks.head(8 * vector, max(1, n // vector))
+    sink = blocks.null_sink(block.output_signature().sizeof_stream_item(0))
+    tb.connect(source, head, block, sink)
+    start = time.process_time()
+    tb.run()
+    return time.process_time() - start
+
+
+def candidates():
+    """name -> function returning (block, items of a symbol)."""
+    from gnuradio import blocks, diffusion, digital
+
+    def with_mode(block, mode):
+        block.set_mode(mode)
+        return block, 1
+
+    def stock_soft(table):
+        constellation = digital.constellation_16qam().base()
+        if table:
+            constellation.gen_soft_dec_lut(8, NOISE_VAR)
+        return digital.constellation_soft_decoder_cf(constellation), 1
+
+    def estimator(model, method):
+        rng = np.random.default_rng(1)
+        preamble = np.sqrt(2) * (2 * rng.integers(0, 2, 64) - 1) * (np.arange(64) % 2 == 0)
+        second = (2 * rng.integers(0, 2, 64) - 1).astype(complex)
+        for s in (preamble, second):
+            s[:6] = s[59:] = s[32] = 0
+        block = diffusion.ofdm_channel_estimator_vcvc(model, preamble.astype(complex), second, 1, method=method)
+        return block, 64
+
+    return {
+        "copy": lambda: (blocks.copy(8), 1),
+        "denoiser_cc_exact": lambda: with_mode(diffusion.denoiser_cc("rx-qam16", NOISE_VAR, 1), "exact"),
+        "denoiser_cc_table": lambda: with_mode(diffusion.denoiser_cc("rx-qam16", NOISE_VAR, 1), "table"),
+        "soft_demapper_cf_exact": lambda: with_mode(diffusion.soft_demapper_cf("rx-qam16", NOISE_VAR), "exact"),
+        "soft_demapper_cf_table": lambda: with_mode(diffusion.soft_demapper_cf("rx-qam16", NOISE_VAR), "table"),
+        "stock constellation_soft_decoder_cf": lambda: stock_soft(False),
+        "stock constellation_soft_decoder_cf, its table": lambda: stock_soft(True),
+        "stock constellation_decoder_cb": lambda: (digital.constellation_decoder_cb(
+            digital.constellation_16qam().base()), 1),
+        "ofdm_channel_estimator_vcvc": lambda: estimator("ce-ofdm64", "diffusion"),
+        "ofdm_channel_estimator_vcvc fast": lambda: estimator("ce-ofdm64-fast", "diffusion"),
+        "ofdm_channel_estimator_vcvc ls": lambda: estimator("", "ls"),
+        "ofdm_channel_estimator_vcvc lmmse": lambda: estimator("", "lmmse"),
+        "impairments_cc": lambda: (diffusion.impairments_cc(), 1),
+        "quantizer_cc": lambda: (diffusion.quantizer_cc(4), 1),
+    }
