@@ -90,6 +90,16 @@ void check(const std::vector<std::complex<float>>& points, const int* index, con
     }
 }
 
+// Least variance of a rail: few symbols that all fell into one converter cell must not make a law that is
+// certain of it. The chance of another cell, one step away, is of the order of 1 / (count + 2) then, which a
+// Gaussian has at step^2 / (2 variance) = log(count + 2) + 1. A symbol seen often may be surer.
+constexpr double min_noise_share = 0.02;
+double least_variance(double noise_var, double step, double count)
+{
+    return std::max(0.5 * noise_var * (min_noise_share + 4 / (8 + count)),
+                    step * step / (2 * std::log(count + 2) + 2));
+}
+
 double log_gamma_2(double half) { return std::lgamma(half) + std::lgamma(half - 0.5); }
 
 } // namespace
@@ -214,7 +224,7 @@ void symbol_law::fit_noise(const statistics& s, const int* index, const std::com
         tangential[index[k]] += local.imag() * local.imag();
         total += std::norm(residual);
     }
-    const double floor = 1e-3 * total / double(n) + 1e-9;
+    const double floor = 1e-3 * total / double(n) + min_noise_share * d_noise_var;
     d_noise = { std::max(total / double(n), floor), 0, 0 };
     for (int iteration = 0; iteration < 8; iteration++) {
         double a[3][3] = {}, b[3] = {};
@@ -320,9 +330,14 @@ void symbol_law::fit_covariances(const int* index, const std::complex<float>* y,
     for (size_t i = 0; i < m; i++) {
         const auto& c = scatter[i];
         const double total = weight + c[3];
-        d_law[i].var_re = (weight * model[i].var_re + c[0]) / total + 0.5 * uncertainty[i];
-        d_law[i].var_im = (weight * model[i].var_im + c[1]) / total + 0.5 * uncertainty[i];
-        d_law[i].covariance = (weight * model[i].covariance + c[2]) / total;
+        auto& g = d_law[i];
+        g.var_re = (weight * model[i].var_re + c[0]) / total + 0.5 * uncertainty[i];
+        g.var_im = (weight * model[i].var_im + c[1]) / total + 0.5 * uncertainty[i];
+        g.covariance = (weight * model[i].covariance + c[2]) / total;
+        const double smallest = (g.var_re + g.var_im) / 2 - std::hypot((g.var_re - g.var_im) / 2, g.covariance);
+        const double lift = std::max(0.0, least_variance(d_noise_var, d_grid.step, c[3]) - smallest);
+        g.var_re += lift;
+        g.var_im += lift;
     }
 }
 
@@ -385,8 +400,11 @@ std::vector<symbol_gaussian> symbol_law::at(double noise_var) const
     for (auto& g : law) {
         const double half = (g.var_re - g.var_im) / 2;
         const double smallest = (g.var_re + g.var_im) / 2 - std::hypot(half, g.covariance);
-        // Less noise than at the fit: some of the variance stays, for what is not noise.
-        const double change = fitted() ? std::max((noise_var - d_noise_var) / 2, -0.95 * smallest) : noise_var / 2;
+        // Less noise than at the fit: the variance falls by no more than the noise's factor, for behind a coarse
+        // converter it is less than the noise's to begin with.
+        const double change = fitted() ? std::max((noise_var - d_noise_var) / 2,
+                                                  -(1 - std::min(1.0, noise_var / d_noise_var)) * smallest)
+                                       : noise_var / 2;
         g.var_re += change;
         g.var_im += change;
     }

@@ -24,5 +24,6 @@ from .estimator import Estimator
 from .link_metrics import LinkMetrics, link_metrics
 from .ofdm import ofdm_rx, ofdm_tx
 from .shaper import Shaper, ShapingState
+from .receiver import Receiver
 
 __version__ = version()

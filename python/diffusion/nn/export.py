@@ -73,6 +73,7 @@ def save_model(path, module, metadata):
     clean = check_metadata(metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(path), metadata={KEY: json.dumps(clean, allow_nan=False)})
+    path.chmod(0o644)  # safetensors writes for the owner alone
     return clean
 
 

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include <gnuradio/diffusion/api.h>
+#include <gnuradio/sync_block.h>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace gr::diffusion {
+
+/*! \brief Denoising receiver: equalised symbols in, denoised symbols out.
+ * \ingroup diffusion
+ *
+ * The output is the model's estimate of the symbol sent, E[x | y] for models that predict posteriors.
+ * Symbols must come equalised with unit mean power, one sample a symbol.
+ *
+ * Tags "noise_var" (E|n|^2) and "snr" (dB) set the noise level from their sample on, unless noise_var is
+ * given. Message port "cmd": a dictionary (or pair) with any of "model" (name or path), "fit" (f64vector,
+ * Receiver.state()), "noise_var" (negative: back to tags or the block's own estimate), "snr" (dB), "steps",
+ * "mode"; Receiver.message() makes one with model and fit. What is wrong is logged and counted and changes
+ * nothing. Samples that are NaN or infinite count as 0, see bad_samples().
+ */
+class DIFFUSION_API denoiser_cc : virtual public gr::sync_block
+{
+public:
+    typedef std::shared_ptr<denoiser_cc> sptr;
+
+    /*! \param model shipped model's name or a model file's path
+     *  \param noise_var E|n|^2 with E|x|^2 = 1, distortion included; negative: from tags, else estimated
+     *  \param steps of the deterministic sampler; 0: the model's default
+     *  \param mode "exact" network, lookup "table", or "auto"
+     *  \throws std::invalid_argument naming value and remedy */
+    static sptr
+    make(const std::string& model, double noise_var = -1, int steps = 0, const std::string& mode = "auto");
+
+    virtual void set_model(const std::string& model) = 0;
+    virtual void set_noise_var(double noise_var) = 0;
+    virtual void set_steps(int steps) = 0;
+    virtual void set_mode(const std::string& mode) = 0;
+    //! A fit (Receiver.state()) of the same constellation.
+    virtual void set_fit(const std::vector<double>& state) = 0;
+
+    virtual std::string model() const = 0;
+    //! The noise variance in use, however it came.
+    virtual double noise_var() const = 0;
+    //! Its source: "given", "tag" or "estimate".
+    virtual std::string noise_source() const = 0;
+    virtual int steps() const = 0;
+    virtual std::string mode() const = 0;
+    //! Whether a fit is in use.
+    virtual bool fitted() const = 0;
+    //! Since the start: symbols that passed, samples that were no finite number, tags and messages refused.
+    virtual uint64_t symbols() const = 0;
+    virtual uint64_t bad_samples() const = 0;
+    virtual uint64_t refused() const = 0;
+};
+
+} // namespace gr::diffusion

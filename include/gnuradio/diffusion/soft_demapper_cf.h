@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include <gnuradio/diffusion/api.h>
+#include <gnuradio/sync_interpolator.h>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace gr::diffusion {
+
+/*! \brief Soft demapper: equalised symbols in, log-likelihood ratios out, most significant bit first.
+ * \ingroup diffusion
+ *
+ * Signs are digital.constellation_soft_decoder_cf's: positive means bit 1. Natural logarithm, held to +-87.
+ * Tags and messages as denoiser_cc has them (model, fit, noise_var, snr); a model of another number of bits a
+ * symbol is refused while running.
+ */
+class DIFFUSION_API soft_demapper_cf : virtual public gr::sync_interpolator
+{
+public:
+    typedef std::shared_ptr<soft_demapper_cf> sptr;
+
+    /*! \param model shipped model's name or a model file's path
+     *  \param noise_var E|n|^2 with E|x|^2 = 1, distortion included; negative: from tags, else estimated
+     *  \throws std::invalid_argument naming value and remedy */
+    static sptr make(const std::string& model, double noise_var = -1);
+
+    virtual void set_model(const std::string& model) = 0;
+    virtual void set_noise_var(double noise_var) = 0;
+    //! A fit (Receiver.state()) of the same constellation.
+    virtual void set_fit(const std::vector<double>& state) = 0;
+
+    virtual std::string model() const = 0;
+    virtual int bits_per_symbol() const = 0;
+    //! The noise variance in use, however it came.
+    virtual double noise_var() const = 0;
+    //! Its source: "given", "tag" or "estimate".
+    virtual std::string noise_source() const = 0;
+    //! Whether a fit is in use.
+    virtual bool fitted() const = 0;
+    //! Since the start: symbols that passed, samples that were no finite number, tags and messages refused.
+    virtual uint64_t symbols() const = 0;
+    virtual uint64_t bad_samples() const = 0;
+    virtual uint64_t refused() const = 0;
+};
+
+} // namespace gr::diffusion

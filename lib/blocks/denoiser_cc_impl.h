@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include "receiver_stage.h"
+#include <gnuradio/diffusion/denoiser_cc.h>
+
+namespace gr::diffusion {
+
+class denoiser_cc_impl : public denoiser_cc
+{
+public:
+    denoiser_cc_impl(const std::string& model, double noise_var, int steps, const std::string& mode);
+
+    int work(int noutput_items,
+             gr_vector_const_void_star& input_items,
+             gr_vector_void_star& output_items) override;
+
+    void set_model(const std::string& model) override;
+    void set_noise_var(double noise_var) override;
+    void set_steps(int steps) override;
+    void set_mode(const std::string& mode) override;
+    void set_fit(const std::vector<double>& state) override;
+    std::string model() const override;
+    double noise_var() const override;
+    std::string noise_source() const override;
+    int steps() const override;
+    std::string mode() const override;
+    bool fitted() const override;
+    uint64_t symbols() const override { return d_stage.symbols(); }
+    uint64_t bad_samples() const override { return d_stage.bad_samples(); }
+    uint64_t refused() const override { return d_stage.refused(); }
+
+private:
+    receiver_stage d_stage;
+    std::vector<gr::tag_t> d_tags;
+};
+
+} // namespace gr::diffusion

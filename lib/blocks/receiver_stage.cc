@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "receiver_stage.h"
+#include "command.h"
+#include <algorithm>
+#include <cmath>
+
+namespace gr::diffusion {
+
+namespace {
+
+constexpr double smallest = 1e-6, largest = 1e3; // noise variances beyond are held to these
+constexpr double enough_change = 0.02;           // of an estimate, relative, before the network follows
+
+size_t check_steps(int steps)
+{
+    if (steps < 0 || steps > int(engine::receiver::max_steps))
+        throw std::invalid_argument("steps is " + std::to_string(steps) + ", use 0 (the model's default) to " +
+                                    std::to_string(engine::receiver::max_steps));
+    return size_t(steps);
+}
+
+double check_noise_var(double noise_var)
+{
+    if (noise_var == 0 || !std::isfinite(noise_var))
+        throw std::invalid_argument("noise_var is " + std::to_string(noise_var) +
+                                    ", use a positive variance E|n|^2, or -1 for tags or an estimate");
+    return noise_var;
+}
+
+} // namespace
+
+receiver_stage::receiver_stage(const std::string& model, double noise_var, size_t steps, gr::logger_ptr logger)
+    : d_logger(std::move(logger)), d_steps(check_steps(int(steps)))
+{
+    check_noise_var(noise_var);
+    take(load(model, false), model);
+    set_noise_var(noise_var);
+}
+
+std::unique_ptr<engine::fitted_receiver> receiver_stage::load(const std::string& model, bool same_bits) const
+{
+    auto next = std::make_unique<engine::fitted_receiver>(engine::model::load(model), d_steps);
+    if (same_bits && next->bits_per_symbol() != d_receiver->bits_per_symbol())
+        throw std::invalid_argument("model '" + model + "' has " + std::to_string(next->bits_per_symbol()) +
+                                    " bits a symbol, this flowgraph runs with " +
+                                    std::to_string(d_receiver->bits_per_symbol()));
+    return next;
+}
+
+void receiver_stage::take(std::unique_ptr<engine::fitted_receiver> receiver, const std::string& model)
+{
+    auto estimator = std::make_unique<dsp::noise_estimator>(receiver->law());
+    if (d_receiver)
+        receiver->set_noise_var(d_receiver->noise_var());
+    d_receiver = std::move(receiver);
+    d_estimator = std::move(estimator);
+    d_model = model;
+}
+
+void receiver_stage::set_model(const std::string& model, bool same_bits) { take(load(model, same_bits), model); }
+
+void receiver_stage::set_noise_var(double noise_var)
+{
+    d_given = check_noise_var(noise_var);
+    if (d_given > 0)
+        apply_noise_var(d_given);
+    else
+        d_estimator->reset();
+}
+
+void receiver_stage::set_steps(int steps)
+{
+    const size_t checked = check_steps(steps);
+    auto next = std::make_unique<engine::fitted_receiver>(engine::model::load(d_model), checked);
+    next->set_state(d_receiver->state());
+    d_steps = checked;
+    take(std::move(next), d_model);
+}
+
+void receiver_stage::set_mode(const std::string& mode)
+{
+    if (mode != "exact" && mode != "table" && mode != "auto")
+        throw std::invalid_argument("mode '" + mode + "' is none of exact, table, auto");
+    d_mode = mode;
+}
+
+void receiver_stage::set_fit(const std::vector<double>& state)
+{
+    d_receiver->set_state(state);
+    d_estimator = std::make_unique<dsp::noise_estimator>(d_receiver->law());
+}
+
+const char* receiver_stage::noise_source() const
+{
+    return d_given > 0 ? "given" : d_tagged > 0 ? "tag" : "estimate";
+}
+
+void receiver_stage::apply_noise_var(double noise_var)
+{
+    d_receiver->set_noise_var(std::clamp(noise_var, smallest, largest));
+}
+
+void receiver_stage::refuse(const std::string& why)
+{
+    d_refused++;
+    const auto now = std::chrono::steady_clock::now();
+    if (now < d_next_log)
+        return;
+    d_next_log = now + std::chrono::seconds(1);
+    d_logger->warn("{} ({} refused so far)", why, d_refused.load());
+}
+
+void receiver_stage::apply_tag(const gr::tag_t& tag)
+{
+    static const pmt::pmt_t noise_key = pmt::intern("noise_var"), snr_key = pmt::intern("snr");
+    const bool is_snr = pmt::eqv(tag.key, snr_key);
+    if (!is_snr && !pmt::eqv(tag.key, noise_key))
+        return;
+    if (!pmt::is_real(tag.value) && !pmt::is_integer(tag.value))
+        return refuse("tag " + pmt::symbol_to_string(tag.key) + " is no number: " + pmt::write_string(tag.value));
+    const double value = pmt::to_double(tag.value);
+    const double noise_var = is_snr ? std::pow(10, -value / 10) : value;
+    if (!(noise_var > 0) || !std::isfinite(noise_var))
+        return refuse("tag " + pmt::symbol_to_string(tag.key) + " is " + std::to_string(value) +
+                      ", which is no noise level");
+    d_tagged = noise_var;
+    if (d_given <= 0)
+        apply_noise_var(noise_var);
+}
+
+void receiver_stage::run(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n)
+{
+    if (n == 0)
+        return;
+    if (d_given <= 0 && d_tagged <= 0 && d_estimator->feed(y, n)) {
+        const double estimate = d_estimator->estimate();
+        if (std::abs(estimate - noise_var()) > enough_change * noise_var())
+            apply_noise_var(estimate);
+    }
+    uint64_t bad = 0;
+    for (size_t i = 0; i < n; i++)
+        bad += !(std::isfinite(y[i].real()) && std::isfinite(y[i].imag()));
+    d_bad_samples += bad;
+    d_receiver->process(y, x_hat, llr, n);
+    d_symbols += n;
+}
+
+void receiver_stage::process(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n,
+                             uint64_t first, std::vector<gr::tag_t>& tags)
+{
+    std::sort(tags.begin(), tags.end(), gr::tag_t::offset_compare);
+    size_t done = 0;
+    const size_t bits = size_t(d_receiver->bits_per_symbol());
+    auto run_to = [&](size_t end) {
+        run(y + done, x_hat ? x_hat + done : nullptr, llr ? llr + done * bits : nullptr, end - done);
+        done = end;
+    };
+    for (const auto& tag : tags) {
+        if (tag.offset < first + done || tag.offset >= first + n)
+            continue;
+        const size_t at = size_t(tag.offset - first);
+        if (at > done)
+            run_to(at);
+        apply_tag(tag);
+    }
+    run_to(n);
+}
+
+void receiver_stage::command(const pmt::pmt_t& message, bool same_bits)
+{
+    // A model and a fit that come together are taken together or not at all.
+    std::string model;
+    std::vector<double> fit;
+    bool has_model = false, has_fit = false;
+    for_each_setting(d_logger, message, [&](const std::string& key, const pmt::pmt_t& value) {
+        try {
+            if (key == "model") {
+                model = pmt::symbol_to_string(value);
+                has_model = true;
+            } else if (key == "fit") {
+                fit = pmt::f64vector_elements(value);
+                has_fit = true;
+            } else if (key == "noise_var")
+                set_noise_var(pmt::to_double(value));
+            else if (key == "snr")
+                set_noise_var(std::pow(10, -pmt::to_double(value) / 10));
+            else if (key == "steps")
+                set_steps(int(pmt::to_long(value)));
+            else if (key == "mode")
+                set_mode(pmt::symbol_to_string(value));
+            else
+                throw std::invalid_argument("'" + key + "' is none of model, fit, noise_var, snr, steps, mode");
+        } catch (...) {
+            d_refused++;
+            throw; // logged by for_each_setting
+        }
+    });
+    if (!pmt::is_dict(message))
+        d_refused++;
+    try {
+        if (has_model) {
+            auto next = load(model, same_bits);
+            if (has_fit)
+                next->set_state(fit);
+            take(std::move(next), model);
+        } else if (has_fit)
+            set_fit(fit);
+    } catch (const std::exception& e) {
+        refuse(std::string("model kept: ") + e.what());
+    }
+}
+
+} // namespace gr::diffusion

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include "dsp/noise_estimator.h"
+#include "engine/fitted_receiver.h"
+#include <gnuradio/logger.h>
+#include <gnuradio/tags.h>
+#include <pmt/pmt.h>
+#include <atomic>
+#include <chrono>
+#include <complex>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace gr::diffusion {
+
+/*! What denoiser_cc and soft_demapper_cf share: the receiver in use, where its noise level comes from, and
+ * what messages and tags may do to it. The block holds its d_setlock around every call. */
+class receiver_stage
+{
+public:
+    receiver_stage(const std::string& model, double noise_var, size_t steps, gr::logger_ptr logger);
+
+    /*! n symbols with the tags that lie among them (any order, any keys). \p first: offset of y[0]. */
+    void process(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n, uint64_t first,
+                 std::vector<gr::tag_t>& tags);
+
+    //! A command message. \p same_bits: refuse models of another number of bits a symbol.
+    void command(const pmt::pmt_t& message, bool same_bits);
+
+    void set_model(const std::string& model, bool same_bits);
+    void set_noise_var(double noise_var);
+    void set_steps(int steps);
+    void set_mode(const std::string& mode);
+    void set_fit(const std::vector<double>& state);
+
+    const engine::fitted_receiver& receiver() const { return *d_receiver; }
+    const std::string& model() const { return d_receiver->get_model().name(); }
+    const std::string& mode() const { return d_mode; }
+    double noise_var() const { return d_receiver->noise_var(); }
+    const char* noise_source() const;
+    uint64_t symbols() const { return d_symbols; }
+    uint64_t bad_samples() const { return d_bad_samples; }
+    uint64_t refused() const { return d_refused; }
+
+private:
+    void run(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n);
+    void apply_tag(const gr::tag_t& tag);
+    void apply_noise_var(double noise_var);
+    void refuse(const std::string& why);
+    std::unique_ptr<engine::fitted_receiver> load(const std::string& model, bool same_bits) const;
+    void take(std::unique_ptr<engine::fitted_receiver> receiver, const std::string& model);
+
+    gr::logger_ptr d_logger;
+    std::unique_ptr<engine::fitted_receiver> d_receiver;
+    std::unique_ptr<dsp::noise_estimator> d_estimator;
+    std::string d_model, d_mode = "auto";
+    double d_given = -1, d_tagged = -1;
+    size_t d_steps;
+    std::atomic<uint64_t> d_symbols{ 0 }, d_bad_samples{ 0 }, d_refused{ 0 };
+    std::chrono::steady_clock::time_point d_next_log{};
+};
+
+} // namespace gr::diffusion

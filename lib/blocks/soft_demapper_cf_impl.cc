@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "soft_demapper_cf_impl.h"
+#include <gnuradio/io_signature.h>
+
+namespace gr::diffusion {
+
+soft_demapper_cf::sptr soft_demapper_cf::make(const std::string& model, double noise_var)
+{
+    return gnuradio::make_block_sptr<soft_demapper_cf_impl>(model, noise_var);
+}
+
+soft_demapper_cf_impl::soft_demapper_cf_impl(const std::string& model, double noise_var)
+    : gr::sync_interpolator("soft_demapper_cf",
+                            gr::io_signature::make(1, 1, sizeof(gr_complex)),
+                            gr::io_signature::make(1, 1, sizeof(float)),
+                            1),
+      d_stage(model, noise_var, 0, d_logger)
+{
+    set_interpolation(unsigned(d_stage.receiver().bits_per_symbol()));
+    message_port_register_in(pmt::mp("cmd"));
+    set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
+        gr::thread::scoped_lock lock(d_setlock);
+        d_stage.command(message, true);
+    });
+}
+
+int soft_demapper_cf_impl::work(int noutput_items,
+                                gr_vector_const_void_star& input_items,
+                                gr_vector_void_star& output_items)
+{
+    gr::thread::scoped_lock lock(d_setlock);
+    const int symbols = noutput_items / int(interpolation());
+    get_tags_in_window(d_tags, 0, 0, symbols);
+    d_stage.process(static_cast<const gr_complex*>(input_items[0]),
+                    nullptr,
+                    static_cast<float*>(output_items[0]),
+                    symbols,
+                    nitems_read(0),
+                    d_tags);
+    return symbols * int(interpolation());
+}
+
+#define LOCKED gr::thread::scoped_lock lock(const_cast<soft_demapper_cf_impl*>(this)->d_setlock)
+
+void soft_demapper_cf_impl::set_model(const std::string& model)
+{
+    LOCKED;
+    d_stage.set_model(model, true);
+}
+
+void soft_demapper_cf_impl::set_noise_var(double noise_var)
+{
+    LOCKED;
+    d_stage.set_noise_var(noise_var);
+}
+
+void soft_demapper_cf_impl::set_fit(const std::vector<double>& state)
+{
+    LOCKED;
+    d_stage.set_fit(state);
+}
+
+std::string soft_demapper_cf_impl::model() const
+{
+    LOCKED;
+    return d_stage.model();
+}
+
+int soft_demapper_cf_impl::bits_per_symbol() const
+{
+    LOCKED;
+    return d_stage.receiver().bits_per_symbol();
+}
+
+double soft_demapper_cf_impl::noise_var() const
+{
+    LOCKED;
+    return d_stage.noise_var();
+}
+
+std::string soft_demapper_cf_impl::noise_source() const
+{
+    LOCKED;
+    return d_stage.noise_source();
+}
+
+bool soft_demapper_cf_impl::fitted() const
+{
+    LOCKED;
+    return d_stage.receiver().law().fitted();
+}
+
+#undef LOCKED
+
+} // namespace gr::diffusion

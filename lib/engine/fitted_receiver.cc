@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "fitted_receiver.h"
+#include <algorithm>
+#include <cmath>
+
+namespace gr::diffusion::engine {
+
+namespace {
+
+constexpr float largest_llr = 87;
+constexpr float largest_sample = 1e4f;
+
+model::sptr check(model::sptr m)
+{
+    if (m->task() != "receiver")
+        throw model_error(m->path() + ": it is a model of task '" + m->task() + "', not a receiver");
+    if (m->constellation().empty())
+        throw model_error(m->path() + ": a receiver needs a constellation");
+    return m;
+}
+
+} // namespace
+
+fitted_receiver::fitted_receiver(model::sptr m, size_t steps)
+    : d_receiver(check(std::move(m)), steps), d_law(get_model().constellation()),
+      d_bits(get_model().bits_per_symbol())
+{
+    const size_t points = get_model().constellation().size();
+    if (d_receiver.conditions() > dsp::symbol_law::n_context)
+        throw model_error(get_model().path() + ": its network wants " + std::to_string(d_receiver.conditions()) +
+                          " conditions, this version has " + std::to_string(dsp::symbol_law::n_context));
+    d_q2.resize(5 * points);
+    d_q1.resize(points);
+    d_p2.resize(5 * points);
+    d_p1.resize(points);
+    d_logit.resize(points);
+    d_context.resize(dsp::symbol_law::n_context);
+    apply();
+}
+
+void fitted_receiver::set_law(dsp::symbol_law law, receiver_path path)
+{
+    if (law.points() != get_model().constellation())
+        throw std::invalid_argument("the fitted law's constellation is not that of " + get_model().name());
+    std::swap(d_law, law);
+    std::swap(d_path, path);
+    try {
+        apply();
+    } catch (...) { // keep the last good one
+        std::swap(d_law, law);
+        std::swap(d_path, path);
+        throw;
+    }
+}
+
+std::vector<double> fitted_receiver::state() const
+{
+    auto s = d_law.state();
+    s.insert(s.begin(), d_path == receiver_path::network ? 0.0 : 1.0);
+    return s;
+}
+
+void fitted_receiver::set_state(const std::vector<double>& s)
+{
+    if (s.empty() || (s[0] != 0 && s[0] != 1))
+        throw std::invalid_argument("fitted state refused: not a fitted state of this version");
+    set_law(dsp::symbol_law::from_state(get_model().constellation(), { s.begin() + 1, s.end() }),
+            s[0] == 0 ? receiver_path::network : receiver_path::gaussian);
+}
+
+void fitted_receiver::set_noise_var(double noise_var)
+{
+    if (noise_var == d_noise_var)
+        return;
+    const double before = d_noise_var;
+    d_noise_var = noise_var;
+    try {
+        apply();
+    } catch (...) {
+        d_noise_var = before;
+        throw;
+    }
+}
+
+void fitted_receiver::apply()
+{
+    d_law.coefficients(d_noise_var, d_q2.data(), d_q1.data());
+    if (d_path == receiver_path::gaussian) {
+        std::copy(d_q2.begin(), d_q2.end(), d_p2.begin());
+        std::copy(d_q1.begin(), d_q1.end(), d_p1.begin());
+        return;
+    }
+    const auto context = d_law.context(d_noise_var);
+    std::copy(context.begin(), context.end(), d_context.begin());
+    d_receiver.set_link(d_noise_var, d_receiver.conditions() ? d_context.data() : nullptr, d_q2.data(), d_q1.data());
+}
+
+void fitted_receiver::process(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n)
+{
+    if (d_path == receiver_path::gaussian)
+        gaussian(y, x_hat, llr, n);
+    else
+        d_receiver.process(y, x_hat, llr, n);
+}
+
+void fitted_receiver::gaussian(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n)
+{
+    const auto& points = get_model().constellation();
+    const size_t m = points.size();
+    auto held = [](float v) { return std::isfinite(v) ? std::clamp(v, -largest_sample, largest_sample) : 0.0f; };
+    for (size_t i = 0; i < n; i++) {
+        const float re = held(y[i].real()), im = held(y[i].imag());
+        float top = -1e38f;
+        for (size_t k = 0; k < m; k++) {
+            const float* q = &d_p2[5 * k];
+            d_logit[k] = d_p1[k] + re * (q[0] + q[2] * re + q[4] * im) + im * (q[1] + q[3] * im);
+            top = std::max(top, d_logit[k]);
+        }
+        float sum = 0;
+        std::complex<float> mean = 0;
+        float one[16] = {}, zero[16] = {};
+        for (size_t k = 0; k < m; k++) {
+            const float p = std::exp(d_logit[k] - top);
+            sum += p;
+            mean += p * points[k];
+            if (llr)
+                for (int b = 0; b < d_bits; b++)
+                    ((k >> (d_bits - 1 - b)) & 1 ? one : zero)[b] += p;
+        }
+        if (x_hat)
+            x_hat[i] = mean / sum;
+        if (llr)
+            for (int b = 0; b < d_bits; b++)
+                llr[i * d_bits + b] = std::clamp(std::log(std::max(one[b], 1e-38f)) - std::log(std::max(zero[b], 1e-38f)),
+                                                 -largest_llr, largest_llr);
+    }
+}
+
+} // namespace gr::diffusion::engine

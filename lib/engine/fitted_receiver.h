@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include "dsp/symbol_law.h"
+#include <gnuradio/diffusion/sampler.h>
+#include <vector>
+
+namespace gr::diffusion::engine {
+
+//! What turns a fitted law into posteriors: the network on top of it, or the law's Gaussians alone.
+enum class receiver_path { network, gaussian };
+
+/*! A receiver model together with the law of the link it stands on: the one class behind
+ * diffusion.Receiver, denoiser_cc and soft_demapper_cf.
+ *
+ * Belongs to one thread at a time. process() allocates nothing once it has seen a call of that size. */
+class DIFFUSION_API fitted_receiver
+{
+public:
+    //! \throws model_error if the model is no receiver, std::invalid_argument
+    explicit fitted_receiver(model::sptr m, size_t steps = 0);
+
+    const engine::model& get_model() const { return d_receiver.get_model(); }
+    const dsp::symbol_law& law() const { return d_law; }
+    receiver_path path() const { return d_path; }
+    int bits_per_symbol() const { return d_bits; }
+    void set_steps(size_t steps) { d_receiver.set_steps(steps); }
+    size_t steps() const { return d_receiver.steps(); }
+    //! The engine's own receiver, e.g. for its ancestral mode.
+    engine::receiver& sampler() { return d_receiver; }
+
+    //! The link from now on. \throws std::invalid_argument if its points are not the model's
+    void set_law(dsp::symbol_law law, receiver_path path = receiver_path::network);
+    //! Law and path as numbers, for messages and files; set_state() refuses what is malformed.
+    std::vector<double> state() const;
+    void set_state(const std::vector<double>& state);
+
+    //! E|n|^2 of what follows, > 0. Cheap if it has not changed. \throws std::invalid_argument
+    void set_noise_var(double noise_var);
+    double noise_var() const { return d_noise_var; }
+
+    //! n observations to symbol estimates (n) and LLRs (n x bits); either may be null; x_hat may be y.
+    void process(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n);
+
+private:
+    void apply();
+    void gaussian(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n);
+
+    engine::receiver d_receiver;
+    dsp::symbol_law d_law;
+    receiver_path d_path = receiver_path::network;
+    int d_bits = 0;
+    double d_noise_var = 0.1;
+    std::vector<double> d_q2, d_q1;
+    std::vector<float> d_context, d_p2, d_p1, d_logit; // the quadratic forms in float, scratch
+};
+
+} // namespace gr::diffusion::engine

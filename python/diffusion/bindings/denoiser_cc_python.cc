@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* BINDTOOL_GEN_AUTOMATIC(0) */
+/* BINDTOOL_HEADER_FILE(denoiser_cc.h) */
+/* BINDTOOL_HEADER_FILE_HASH(0) */
+#include "numpy_io.h"
+#include <gnuradio/diffusion/denoiser_cc.h>
+
+namespace py = pybind11;
+
+void bind_denoiser_cc(py::module& m)
+{
+    using block = gr::diffusion::denoiser_cc;
+    py::class_<block, gr::sync_block, gr::block, gr::basic_block, std::shared_ptr<block>>(
+        m, "denoiser_cc", "Denoising receiver: equalised symbols in, denoised symbols out.")
+        .def(py::init(&block::make),
+             py::arg("model"),
+             py::arg("noise_var") = -1.0,
+             py::arg("steps") = 0,
+             py::arg("mode") = "auto")
+        .def("set_model", &block::set_model, py::arg("model"))
+        .def("set_noise_var", &block::set_noise_var, py::arg("noise_var"))
+        .def("set_steps", &block::set_steps, py::arg("steps"))
+        .def("set_mode", &block::set_mode, py::arg("mode"))
+        .def("set_fit", &block::set_fit, py::arg("state"), "A fit: Receiver.state().")
+        .def("model", &block::model)
+        .def("noise_var", &block::noise_var, "The noise variance in use, however it came.")
+        .def("noise_source", &block::noise_source, "'given', 'tag' or 'estimate'")
+        .def("steps", &block::steps)
+        .def("mode", &block::mode)
+        .def("fitted", &block::fitted)
+        .def("symbols", &block::symbols)
+        .def("bad_samples", &block::bad_samples)
+        .def("refused", &block::refused, "Tags and messages refused, since the start.");
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "numpy_io.h"
+#include "dsp/noise_estimator.h"
+#include "engine/fitted_receiver.h"
+
+namespace py = pybind11;
+using namespace gr::diffusion;
+using engine::fitted_receiver;
+using double_array = py::array_t<double, py::array::c_style | py::array::forcecast>;
+
+void bind_fitted_receiver(py::module& m)
+{
+    py::class_<fitted_receiver>(m, "fitted_receiver", "Engine behind Receiver, denoiser_cc and soft_demapper_cf.")
+        .def(py::init([](const std::string& model, size_t steps) {
+                 return fitted_receiver(engine::model::load(model), steps);
+             }),
+             py::arg("model"), py::arg("steps") = 0)
+        .def_property_readonly("name", [](const fitted_receiver& self) { return self.get_model().name(); })
+        .def_property_readonly("path", [](const fitted_receiver& self) { return self.get_model().path(); })
+        .def_property_readonly("snr_db", [](const fitted_receiver& self) { return self.get_model().snr_db(); })
+        .def_property_readonly("bits_per_symbol", &fitted_receiver::bits_per_symbol)
+        .def_property_readonly("constellation",
+                               [](const fitted_receiver& self) {
+                                   const auto& p = self.get_model().constellation();
+                                   return py::array_t<std::complex<float>>(p.size(), p.data());
+                               })
+        .def_property_readonly("law", [](const fitted_receiver& self) { return self.law(); })
+        .def_property_readonly("uses_network",
+                               [](const fitted_receiver& self) {
+                                   return self.path() == engine::receiver_path::network;
+                               })
+        .def_property("steps", &fitted_receiver::steps, &fitted_receiver::set_steps)
+        .def("set_law",
+             [](fitted_receiver& self, const dsp::symbol_law& law, bool network) {
+                 self.set_law(law, network ? engine::receiver_path::network : engine::receiver_path::gaussian);
+             },
+             py::arg("law"), py::arg("network") = true)
+        .def("state",
+             [](const fitted_receiver& self) {
+                 const auto s = self.state();
+                 return py::array_t<double>(s.size(), s.data());
+             })
+        .def("set_state",
+             [](fitted_receiver& self, const double_array& s) {
+                 self.set_state({ s.data(), s.data() + s.size() });
+             },
+             py::arg("state"))
+        .def("__call__",
+             [](fitted_receiver& self, const complex_array& y, double noise_var) {
+                 const auto n = y.size();
+                 complex_array x(n);
+                 float_array llr({ n, py::ssize_t(self.bits_per_symbol()) });
+                 auto* x_out = x.mutable_data();
+                 auto* llr_out = llr.mutable_data();
+                 py::gil_scoped_release release;
+                 self.set_noise_var(noise_var);
+                 self.process(y.data(), x_out, llr_out, size_t(n));
+                 py::gil_scoped_acquire acquire;
+                 return py::make_tuple(x, llr);
+             },
+             py::arg("y"), py::arg("noise_var"),
+             "(x_hat complex64 (n,), llr float32 (n, bits)); one thread at a time.")
+        .def("network",
+             [](fitted_receiver& self, const complex_array& y, double noise_var) {
+                 self.set_noise_var(noise_var);
+                 float_array out({ y.size(), py::ssize_t(self.sampler().outputs()) });
+                 self.sampler().network(y.data(), out.mutable_data(), size_t(y.size()));
+                 return out;
+             },
+             py::arg("y"), py::arg("noise_var"), "The network's output (n, outputs), for tests and studies.");
+
+    m.def("estimate_noise_var",
+          [](const dsp::symbol_law& law, const complex_array& y) {
+              dsp::noise_estimator estimator(law);
+              estimator.feed(y.data(), size_t(y.size()));
+              return estimator.estimate();
+          },
+          py::arg("law"), py::arg("y"),
+          "E|n|^2 of unknown symbols of a known constellation: maximum likelihood over blocks of 512.");
+}

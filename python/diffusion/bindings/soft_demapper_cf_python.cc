@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* BINDTOOL_GEN_AUTOMATIC(0) */
+/* BINDTOOL_HEADER_FILE(soft_demapper_cf.h) */
+/* BINDTOOL_HEADER_FILE_HASH(0) */
+#include "numpy_io.h"
+#include <gnuradio/sync_interpolator.h>
+#include <gnuradio/diffusion/soft_demapper_cf.h>
+
+namespace py = pybind11;
+
+void bind_soft_demapper_cf(py::module& m)
+{
+    using block = gr::diffusion::soft_demapper_cf;
+    py::class_<block,
+               gr::sync_interpolator,
+               gr::sync_block,
+               gr::block,
+               gr::basic_block,
+               std::shared_ptr<block>>(
+        m, "soft_demapper_cf", "Soft demapper: equalised symbols in, LLRs out (positive: bit 1), MSB first.")
+        .def(py::init(&block::make), py::arg("model"), py::arg("noise_var") = -1.0)
+        .def("set_model", &block::set_model, py::arg("model"))
+        .def("set_noise_var", &block::set_noise_var, py::arg("noise_var"))
+        .def("set_fit", &block::set_fit, py::arg("state"), "A fit: Receiver.state().")
+        .def("model", &block::model)
+        .def("bits_per_symbol", &block::bits_per_symbol)
+        .def("noise_var", &block::noise_var, "The noise variance in use, however it came.")
+        .def("noise_source", &block::noise_source, "'given', 'tag' or 'estimate'")
+        .def("fitted", &block::fitted)
+        .def("symbols", &block::symbols)
+        .def("bad_samples", &block::bad_samples)
+        .def("refused", &block::refused, "Tags and messages refused, since the start.");
+}

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The denoising receiver without a flowgraph: numpy in and out, on the C++ engine (no torch)."""
+import threading
+
+import numpy as np
+
+from . import diffusion_python as _native
+from .metrics import labels
+
+FOLDS = 4
+
+
+class Receiver:
+    """A denoising receiver and soft demapper.
+
+    name: a shipped model ("rx-qam16", see diffusion.models()) or the path of a model file.
+    steps: of the deterministic sampler; 0 is the model's default."""
+
+    def __init__(self, name, steps=0):
+        if not isinstance(name, (str, bytes)) and not hasattr(name, "__fspath__"):
+            raise TypeError(f"model is {name!r}; give a shipped model's name or a path")
+        if int(steps) != steps or steps < 0:
+            raise ValueError(f"steps is {steps}, use 0 (the model's default) or a positive number")
+        self._engine = _native.fitted_receiver(str(name), int(steps))
+        self._lock = threading.Lock()
+        #: What fit() chose: "ideal" (nothing fitted), "network", "gaussian" or "linear".
+        self.choice = "ideal"
+
+    @property
+    def name(self):
+        """Name in the model file."""
+        return self._engine.name
+
+    @property
+    def constellation(self):
+        """complex64 (M,), unit power, labelled by the bits of the index, most significant first."""
+        return self._engine.constellation
+
+    @property
+    def bits_per_symbol(self):
+        return self._engine.bits_per_symbol
+
+    @property
+    def law(self):
+        """The symbol_law it stands on."""
+        return self._engine.law
+
+    @property
+    def snr_db(self):
+        """(lowest, highest) SNR in dB that the model was trained on."""
+        return self._engine.snr_db
+
+    def __repr__(self):
+        fit = f", {self.choice} fit from {self.law.known_symbols} symbols" if self.law.fitted else ""
+        return f"<Receiver {self.name}{fit}>"
+
+    def __call__(self, y, noise_var=None):
+        """(x_hat, llr): denoised symbols complex64 (n,) and LLRs float32 (n, bits_per_symbol).
+
+        y: complex (n,), equalised, E|x|^2 = 1. noise_var: E|n|^2 including distortion, > 0; None estimates it
+        from y. LLRs: most significant bit first, positive means 1 (digital.constellation_soft_decoder_cf)."""
+        y = _samples(y, "y")
+        if noise_var is None:
+            noise_var = _native.estimate_noise_var(self.law, y)
+        noise_var = _variance(noise_var)
+        with self._lock:
+            return self._engine(y, noise_var)
+
+    def fit(self, x, y, noise_var):
+        """A receiver conditioned on the hardware that turned the known symbols x into y.
+
+        x: complex (n,) constellation points sent, n >= 8; y: complex (n,) received; noise_var: E|n|^2.
+        Cross-validation on these symbols decides what to stand on: the network on the fitted law, the law's
+        Gaussians alone, the linear receiver, or the ideal link; so none is taken that does worse than the
+        linear receiver on the data at hand."""
+        y, noise_var = _samples(y, "y"), _variance(noise_var)
+        index = self._index(_samples(x, "x"))
+        if index.size != y.size:
+            raise ValueError(f"x has {index.size} symbols and y {y.size}; give one y for each x")
+        if index.size < 8:
+            raise ValueError(f"{index.size} known symbols are too few to fit; use at least 8")
+        choice = self._cross_validate(index, y, noise_var)
+        fitted = self._with(choice, index, y, noise_var)
+        fitted.choice = choice
+        return fitted
+
+    def with_law(self, law, network=True):
+        """A copy that stands on the given symbol_law; network=False: its Gaussians alone."""
+        other = Receiver(self._engine.path, self._engine.steps)
+        other._engine.set_law(law, network)
+        other.choice = "network" if network else "gaussian"
+        return other
+
+    def _with(self, choice, index, y, noise_var):
+        points = self.constellation
+        if choice == "ideal":
+            return self.with_law(_native.symbol_law(points))
+        fit = _native.symbol_law.fit_linear if choice == "linear" else _native.symbol_law.fit
+        return self.with_law(fit(points, index, y, noise_var), network=choice == "network")
+
+    def _cross_validate(self, index, y, noise_var):
+        folds = min(FOLDS, index.size // 4)
+        fold = np.arange(index.size) % folds
+        sign = np.where(labels(self.bits_per_symbol)[index] == 1, 1.0, -1.0)
+        loss = {}
+        for choice in ("network", "gaussian", "linear", "ideal"):
+            total = 0.0
+            for k in range(folds):
+                train, test = fold != k, fold == k
+                if train.sum() < 8:
+                    train = np.ones_like(train)
+                llr = self._with(choice, index[train], y[train], noise_var)(y[test], noise_var)[1]
+                total += np.logaddexp(0, -sign[test] * llr).sum()
+            loss[choice] = total
+        return min(loss, key=loss.get)
+
+    def _index(self, x):
+        points = self.constellation
+        distance = np.abs(x[:, None] - points)
+        index = distance.argmin(1)
+        spacing = np.abs(points[:, None] - points)[~np.eye(points.size, dtype=bool)].min()
+        off = np.flatnonzero(distance[np.arange(x.size), index] > spacing / 4)
+        if off.size:
+            raise ValueError(f"x[{off[0]}] is {x[off[0]]:.3g}, no point of {self.name}'s constellation "
+                             "(unit power; see .constellation)")
+        return index.astype(np.int32)
+
+    def state(self):
+        """The fit as float64 numbers; what save() and message() carry."""
+        return self._engine.state()
+
+    def with_state(self, state):
+        """A copy with a state() that the same constellation's receiver gave."""
+        other = Receiver(self._engine.path, self._engine.steps)
+        other._engine.set_state(np.asarray(state, np.float64))
+        other.choice = "network" if other._engine.uses_network else "gaussian"
+        return other
+
+    def message(self):
+        """The PMT that makes a running denoiser_cc or soft_demapper_cf take this model and fit (port cmd)."""
+        import pmt
+        message = pmt.dict_add(pmt.make_dict(), pmt.intern("model"), pmt.intern(self._engine.path))
+        state = self.state()
+        return pmt.dict_add(message, pmt.intern("fit"), pmt.init_f64vector(state.size, state.tolist()))
+
+    def save(self, path):
+        """Writes model name and fit to path (.npz)."""
+        np.savez(path, model=self.name, path=self._engine.path, state=self.state(), choice=self.choice)
+
+    @classmethod
+    def load(cls, path, model=None):
+        """A receiver saved by save(); model: name or path in place of the saved one's."""
+        with np.load(path, allow_pickle=False) as saved:
+            if not {"model", "path", "state", "choice"} <= set(saved.files):
+                raise ValueError(f"{path} is no saved fit of a receiver")
+            try:
+                rx = cls(model or str(saved["model"]))
+            except ValueError:
+                if model:
+                    raise
+                rx = cls(str(saved["path"]))
+            rx = rx.with_state(saved["state"])
+            rx.choice = str(saved["choice"])
+            return rx
+
+
+def _samples(values, name):
+    values = np.asarray(values)
+    if values.ndim != 1:
+        raise ValueError(f"{name} has shape {values.shape}; give one dimension (n,)")
+    if values.dtype.kind not in "fciub":
+        raise TypeError(f"{name} has dtype {values.dtype}; give complex samples")
+    values = np.ascontiguousarray(values, np.complex64)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        raise ValueError(f"{name}[{bad[0]}] is not finite; leave such samples out")
+    return values
+
+
+def _variance(value):
+    try:
+        value = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"noise_var is {value!r}; give one number, E|n|^2 with E|x|^2 = 1") from None
+    if not (value > 0 and np.isfinite(value)):
+        raise ValueError(f"noise_var is {value}; use a positive variance E|n|^2 with E|x|^2 = 1")
+    return value
