@@ -77,7 +77,7 @@ public:
         delays = size_t(2 * search + g.cp_len);
         before = size_t(peak_half + search + 1);
         after = size_t(peak_half + search) + 2 * size_t(g.cp_len) + size_t(n) + size_t(lags + half);
-        hop = std::max<size_t>(1024, 4 * after);
+        hop = std::max<size_t>(256, after);
         c1.resize(delays);
         c2.resize(delays);
         profile.resize(delays);
@@ -102,6 +102,7 @@ public:
                 // 1e15: squares and their sums stay finite.
                 const bool good = std::abs(in[i].real()) < 1e15f && std::abs(in[i].imag()) < 1e15f;
                 buffer.push_back(good ? in[i] : cf(0));
+                bad += !good;
             }
             in += take;
             n -= take;
@@ -307,7 +308,7 @@ public:
     float half_sign = 1;
     double coarse_threshold = 0, threshold_a = 0, threshold_b = 0;
     size_t delays = 0, before = 0, after = 0, hop = 0;
-    uint64_t candidates = 0;
+    uint64_t candidates = 0, bad = 0;
 
     int64_t start = 0, next = 0, base = 0; // sample numbers: of the stream, the next block, buffer[0]
     std::vector<cf> buffer;
@@ -338,6 +339,7 @@ double frame_sync::threshold_multipath() const { return d_impl->threshold_b; }
 double frame_sync::threshold_coarse() const { return d_impl->coarse_threshold; }
 size_t frame_sync::hypotheses() const { return d_impl->bank.size(); }
 uint64_t frame_sync::candidates() const { return d_impl->candidates; }
+uint64_t frame_sync::bad_samples() const { return d_impl->bad; }
 size_t frame_sync::window() const { return size_t(d_impl->g.preamble_len() + d_impl->g.cp_len - 1); }
 
 void frame_sync::statistics(const cf* in, size_t n, double cfo, std::vector<double>& one_path,

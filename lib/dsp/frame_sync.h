@@ -71,6 +71,8 @@ public:
     size_t hypotheses() const; //!< CFO values in the grid
     uint64_t candidates() const; //!< places that stage 2 has examined since the start
 
+    uint64_t bad_samples() const; //!< NaN, infinite or absurdly large, since the start
+
     /*! The statistics of stage 2 for tests and plots: A(t) and B(t) for t = 0 .. n - window(), at the
      *  grid point nearest to \p cfo. */
     void statistics(const std::complex<float>* in, size_t n, double cfo,

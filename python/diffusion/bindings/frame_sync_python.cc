@@ -83,6 +83,7 @@ void bind_frame_sync(py::module& m)
         .def_property_readonly("threshold_coarse", &frame_sync::threshold_coarse)
         .def_property_readonly("hypotheses", &frame_sync::hypotheses)
         .def_property_readonly("candidates", &frame_sync::candidates)
+        .def_property_readonly("bad_samples", &frame_sync::bad_samples, "NaN or infinite samples since the start")
         .def_property_readonly("window", &frame_sync::window);
     m.def("beta_tail", &beta_tail, py::arg("a"), py::arg("b"), py::arg("x"), "P(Beta(a, b) > x), integer a and b.");
 }
