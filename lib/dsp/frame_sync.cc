@@ -88,9 +88,9 @@ public:
     void reset(uint64_t first)
     {
         start = int64_t(first);
-        next = start;
-        base = start - int64_t(before);
-        buffer.assign(before, cf(0)); // the stream is silent before it starts
+        next = start - g.cp_len; // noise may put the first stage's peak a little early
+        base = next - int64_t(before);
+        buffer.assign(size_t(start - base), cf(0)); // the stream is silent before it starts
         pending.clear();
     }
 
@@ -282,9 +282,13 @@ public:
                 break;
             }
         sync_frame f;
-        const int64_t offset = origin + int64_t(first);
-        if (offset < start)
-            return;
+        int64_t offset = origin + int64_t(first);
+        if (offset < start) { // at the very start of the stream: what is before it does not exist
+            if (offset < start - g.cp_len / 2)
+                return;
+            first += size_t(start - offset);
+            offset = start;
+        }
         f.offset = uint64_t(offset);
         f.cfo = preamble_bank::cfo(grid) + std::arg(best_turn) * g.fft_len / (2 * M_PI * g.symbol_len());
         f.metric = score;

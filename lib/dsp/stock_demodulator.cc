@@ -19,7 +19,24 @@ const qam& constellation(int bits)
     return bits == 1 ? bpsk : qpsk;
 }
 
-//! E[x | LLRs] and its variance for unit-power BPSK or QPSK.
+//! gr-digital sends a symbol's label least significant bit first, the stages speak of it the other way.
+template <typename T>
+void reverse_labels(std::vector<T>& per_bit, int bits)
+{
+    if (bits == 2)
+        for (size_t i = 0; i + 1 < per_bit.size(); i += 2)
+            std::swap(per_bit[i], per_bit[i + 1]);
+}
+
+std::vector<cf> map_bits(std::vector<uint8_t> sent, int bits)
+{
+    reverse_labels(sent, bits);
+    std::vector<cf> x(sent.size() / size_t(bits));
+    constellation(bits).map(sent.data(), x.data(), x.size());
+    return x;
+}
+
+//! E[x | LLRs as sent] and its variance for unit-power BPSK or QPSK.
 void soft_symbol(const float* llr, int bits, cf& mean, float& variance)
 {
     const float rail = bits == 1 ? 1.0f : std::sqrt(0.5f);
@@ -100,8 +117,7 @@ void stock_demodulator::transform(const cf* samples, size_t first, size_t count,
 void stock_demodulator::set_known(size_t s, const std::vector<uint8_t>& bits, int bps, float amplitude)
 {
     const auto& set = geometry().data_set(s - 2);
-    std::vector<cf> x(bits.size() / size_t(bps));
-    constellation(bps).map(bits.data(), x.data(), x.size());
+    const std::vector<cf> x = map_bits(bits, bps);
     for (size_t i = 0; i < x.size() && i < set.size(); i++)
         d_work->mean[s][size_t(geometry().index(set[i]))] = amplitude * x[i];
 }
@@ -208,9 +224,7 @@ stock_frame stock_demodulator::front(const cf* y, const sync_frame& sync)
     const float amplitude = settings.amplitude(settings.bps_header);
     // Bits 32 and up are zero before whitening: as good as pilots.
     const size_t info = size_t(stock_format::header_bits / settings.bps_header);
-    const std::vector<uint8_t>& mask = d_format.header_mask();
-    std::vector<cf> filler(mask.size() / size_t(settings.bps_header));
-    constellation(settings.bps_header).map(mask.data(), filler.data(), filler.size());
+    const std::vector<cf> filler = map_bits(d_format.header_mask(), settings.bps_header);
     for (size_t i = info; i < filler.size(); i++)
         w.mean[2][size_t(geometry().index(geometry().data_set(0)[i]))] = amplitude * filler[i];
     estimate_channel(2, false);
@@ -221,6 +235,7 @@ stock_frame stock_demodulator::front(const cf* y, const sync_frame& sync)
     equalise(2, 1, amplitude, x, noise_var);
     std::vector<float> llr(x.size() * size_t(settings.bps_header));
     constellation(settings.bps_header).soft(x.data(), noise_var.data(), llr.data(), x.size());
+    reverse_labels(llr, settings.bps_header);
     for (float& l : llr)
         l = std::isfinite(l) ? l : 0;
     if (const auto header = d_format.decode_header(llr.data())) {
@@ -305,6 +320,7 @@ void stock_demodulator::decide(stock_frame& frame, size_t count)
     frame.symbol_noise.resize(used);
     frame.llr.resize(used * size_t(frame.bits_per_symbol));
     d_demapper->demap(c, frame.symbols.data(), frame.symbol_noise.data(), frame.llr.data(), used);
+    reverse_labels(frame.llr, frame.bits_per_symbol);
     for (float& l : frame.llr)
         l = std::isfinite(l) ? l : 0;
     frame.payload = d_format.decode_payload(frame.llr.data(), size_t(frame.header.length), frame.payload_ok);

@@ -68,29 +68,32 @@ class ofdm_rx(gr.hier_block2):
     Message ports: "pdus" payloads; "metrics" a dictionary a frame; "frames" the same with the vectors of
     every stage; "cmd" (in) a dictionary with any of estimator, demapper, estimator_model, demapper_model.
 
-    waveform: "native" (what ofdm_tx sends) or "stock" (what digital.ofdm_tx sends with its defaults).
-    estimator: ls, lmmse, nomp, sbl, diffusion. demapper: min-distance, map, diffusion. The models of the diffusion
-    stages are shipped names or files; "" is the shipped one that fits.
+    waveform: "native" (what ofdm_tx sends) or "stock" (what digital.ofdm_tx sends; ports and tags as those
+    of digital.ofdm_rx: packet_length, packet_num, ofdm_sync_carr_offset). For "stock" the arguments of
+    digital.ofdm_rx may follow by name: packet_length_tag_key, packet_num_tag_key, occupied_carriers,
+    pilot_carriers, pilot_symbols, bps_header, bps_payload (1, 2, or 0: found out from each packet),
+    sync_word1, sync_word2, scramble_bits.
+    estimator: ls, lmmse, nomp, sbl, diffusion. demapper: min-distance, map, diffusion. The models of the
+    diffusion stages are shipped names or files; "" is the shipped one that fits.
     max_cfo: largest carrier offset searched, in subcarrier spacings.
     """
 
     def __init__(self, waveform="native", estimator="lmmse", demapper="map", estimator_model="",
                  demapper_model="", fft_len=64, cp_len=16, max_payload=4096, max_cfo=2.0, symbols=False,
-                 length_tag_key="packet_len"):
+                 length_tag_key=None, **stock):
         if waveform not in WAVEFORMS:
             raise ValueError(f"ofdm_rx: waveform is '{waveform}', use native or stock")
         outputs = [gr.sizeof_char, gr.sizeof_gr_complex] if symbols else [gr.sizeof_char]
         gr.hier_block2.__init__(self, "ofdm_rx", gr.io_signature(1, 1, gr.sizeof_gr_complex),
                                 gr.io_signature.makev(len(outputs), len(outputs), outputs))
         if waveform == "native":
+            if stock:
+                raise TypeError(f"ofdm_rx: {', '.join(stock)} belong to waveform 'stock', not 'native'")
             self.core = compiled.native_ofdm_rx(estimator, demapper, estimator_model, demapper_model, fft_len,
-                                                cp_len, max_payload, max_cfo, length_tag_key)
+                                                cp_len, max_payload, max_cfo, length_tag_key or "packet_len")
         else:
-            if (fft_len, cp_len) != (64, 16):
-                raise ValueError(f"ofdm_rx: the stock waveform has fft_len 64 and cp_len 16, not {fft_len} "
-                                 f"and {cp_len}")
-            self.core = _stock_core(estimator, demapper, estimator_model, demapper_model, max_cfo,
-                                    length_tag_key)
+            self.core = _stock_core((estimator, demapper, estimator_model, demapper_model, max_cfo), fft_len,
+                                    cp_len, length_tag_key, **stock)
         for port in ("pdus", "metrics", "frames"):
             self.message_port_register_hier_out(port)
             self.msg_connect(self.core, port, self, port)
@@ -123,9 +126,32 @@ class ofdm_rx(gr.hier_block2):
         return dict(self.core.counters())
 
 
-def _stock_core(estimator, demapper, estimator_model, demapper_model, max_cfo, length_tag_key):
+def _stock_core(stages, fft_len, cp_len, length_tag_key, packet_length_tag_key="packet_length",
+                packet_num_tag_key="packet_num", frame_length_tag_key=None, debug_log=False, **waveform):
+    """frame_length_tag_key and debug_log are accepted as digital.ofdm_rx has them, and mean nothing here."""
+    w = compiled.stock_ofdm_waveform()
+    w.fft_len, w.cp_len = fft_len, cp_len
+    for name, value in waveform.items():
+        if not hasattr(w, name):
+            raise TypeError(f"ofdm_rx: '{name}' is no argument of the stock waveform")
+        if value is not None:
+            setattr(w, name, value)
+    if fft_len != 64 or w.occupied_carriers or w.pilot_carriers:
+        _default_sync_words(w)
+    return compiled.stock_ofdm_rx(*stages, length_tag_key or packet_length_tag_key, packet_num_tag_key, w)
+
+
+def _default_sync_words(w):
+    """gr-digital's sync words for these carriers, where none are given; it draws them from numpy's generator."""
+    import numpy as np
+    from gnuradio.digital import ofdm_txrx
+    carriers = (w.fft_len, w.occupied_carriers or ofdm_txrx._def_occupied_carriers,
+                w.pilot_carriers or ofdm_txrx._def_pilot_carriers)
+    state = np.random.get_state()
     try:
-        core = compiled.stock_ofdm_rx
-    except AttributeError:
-        raise NotImplementedError("ofdm_rx: this build has no receiver for the stock waveform") from None
-    return core(estimator, demapper, estimator_model, demapper_model, max_cfo, length_tag_key)
+        if not w.sync_word1:
+            w.sync_word1 = list(ofdm_txrx._make_sync_word1(*carriers))
+        if not w.sync_word2:
+            w.sync_word2 = list(ofdm_txrx._make_sync_word2(*carriers))
+    finally:
+        np.random.set_state(state)
