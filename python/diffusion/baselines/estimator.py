@@ -9,14 +9,16 @@ from gnuradio import diffusion
 
 
 def native(method, carriers, profile=None, model=""):
-    """ls, nomp, sbl, lmmse or diffusion of the C++ library; profile: mean power on its delay grid."""
+    """ls, nomp, sbl, lmmse or diffusion of the C++ library; profile: mean power on its delay grid. What it
+    believes of its last estimates is kept in its attribute err_var."""
     made = diffusion.pilot_estimator(method, carriers, model)
     if profile is not None:
         made.set_profile(np.asarray(profile, np.float32).tolist())
 
     def estimate(y, pilots, noise_var):
         made.pilots = np.asarray(pilots).tolist()
-        return made(np.asarray(y, np.complex64), float(noise_var))[0]
+        h, estimate.err_var = made(np.asarray(y, np.complex64), float(noise_var))
+        return h
     return estimate
 
 
