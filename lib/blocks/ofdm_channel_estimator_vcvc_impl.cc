@@ -16,28 +16,21 @@ const pmt::pmt_t key_snr = pmt::mp("ofdm_sync_snr_db");
 const pmt::pmt_t port_estimate = pmt::mp("estimate");
 } // namespace
 
-ofdm_channel_estimator_vcvc::sptr ofdm_channel_estimator_vcvc::make(const std::string& model,
-                                                                    const std::vector<gr_complex>& sync_symbol1,
-                                                                    const std::vector<gr_complex>& sync_symbol2,
-                                                                    int n_data_symbols,
-                                                                    int,
-                                                                    int max_carr_offset,
-                                                                    bool force_one_sync_symbol,
-                                                                    const std::string& method,
-                                                                    float noise_var)
+ofdm_channel_estimator_vcvc::sptr
+ofdm_channel_estimator_vcvc::make(const std::string& model, const std::vector<gr_complex>& sync_symbol1,
+                                  const std::vector<gr_complex>& sync_symbol2, int n_data_symbols, int,
+                                  int max_carr_offset, bool force_one_sync_symbol, const std::string& method,
+                                  float noise_var)
 {
     return gnuradio::make_block_sptr<ofdm_channel_estimator_vcvc_impl>(
-        model, sync_symbol1, sync_symbol2, n_data_symbols, max_carr_offset, force_one_sync_symbol, method, noise_var);
+        model, sync_symbol1, sync_symbol2, n_data_symbols, max_carr_offset, force_one_sync_symbol, method,
+        noise_var);
 }
 
-ofdm_channel_estimator_vcvc_impl::ofdm_channel_estimator_vcvc_impl(const std::string& model,
-                                                                   const std::vector<gr_complex>& sync_symbol1,
-                                                                   const std::vector<gr_complex>& sync_symbol2,
-                                                                   int n_data_symbols,
-                                                                   int max_carr_offset,
-                                                                   bool force_one_sync_symbol,
-                                                                   const std::string& method,
-                                                                   float noise_var)
+ofdm_channel_estimator_vcvc_impl::ofdm_channel_estimator_vcvc_impl(
+    const std::string& model, const std::vector<gr_complex>& sync_symbol1,
+    const std::vector<gr_complex>& sync_symbol2, int n_data_symbols, int max_carr_offset,
+    bool force_one_sync_symbol, const std::string& method, float noise_var)
     : gr::block("ofdm_channel_estimator_vcvc",
                 gr::io_signature::make(1, 1, int(sizeof(gr_complex) * sync_symbol1.size())),
                 gr::io_signature::make(1, 2, int(sizeof(gr_complex) * sync_symbol1.size()))),
@@ -45,7 +38,8 @@ ofdm_channel_estimator_vcvc_impl::ofdm_channel_estimator_vcvc_impl(const std::st
       d_data_symbols(n_data_symbols)
 {
     if (n_data_symbols < 1)
-        throw std::invalid_argument("n_data_symbols is " + std::to_string(n_data_symbols) + ", use 1 or more");
+        throw std::invalid_argument("n_data_symbols is " + std::to_string(n_data_symbols) +
+                                    ", use 1 or more");
     change(method, model);
     set_noise_var(noise_var);
     set_output_multiple(n_data_symbols);
@@ -72,8 +66,7 @@ void ofdm_channel_estimator_vcvc_impl::forecast(int noutput_items, gr_vector_int
     ninput_items_required[0] = noutput_items / d_data_symbols * (d_data_symbols + d_estimator.symbols());
 }
 
-int ofdm_channel_estimator_vcvc_impl::general_work(int noutput_items,
-                                                   gr_vector_int& ninput_items,
+int ofdm_channel_estimator_vcvc_impl::general_work(int noutput_items, gr_vector_int& ninput_items,
                                                    gr_vector_const_void_star& input_items,
                                                    gr_vector_void_star& output_items)
 {
@@ -117,7 +110,8 @@ void ofdm_channel_estimator_vcvc_impl::announce(uint64_t item, const dsp::preamb
 {
     const uint64_t frame = d_frames++;
     if (!result.valid && ++d_invalid == d_next_warning) {
-        d_logger->warn("{} frames with a NaN or Inf in the preamble so far; their taps are set to 1", d_next_warning);
+        d_logger->warn("{} frames with a NaN or Inf in the preamble so far; their taps are set to 1",
+                       d_next_warning);
         d_next_warning *= 10;
     }
     const pmt::pmt_t offset = pmt::from_long(result.carr_offset);
@@ -160,13 +154,20 @@ void ofdm_channel_estimator_vcvc_impl::change(const std::string& method, const s
     d_model = model;
 }
 
-void ofdm_channel_estimator_vcvc_impl::set_method(const std::string& method) { change(method, model()); }
-void ofdm_channel_estimator_vcvc_impl::set_model(const std::string& model) { change(method(), model); }
+void ofdm_channel_estimator_vcvc_impl::set_method(const std::string& method)
+{
+    change(method, model());
+}
+void ofdm_channel_estimator_vcvc_impl::set_model(const std::string& model)
+{
+    change(method(), model);
+}
 
 void ofdm_channel_estimator_vcvc_impl::set_noise_var(float noise_var)
 {
     if (!std::isfinite(noise_var))
-        throw std::invalid_argument("noise_var is " + std::to_string(noise_var) + ", use a variance, or -1 to estimate it");
+        throw std::invalid_argument("noise_var is " + std::to_string(noise_var) +
+                                    ", use a variance, or -1 to estimate it");
     gr::thread::scoped_lock lock(d_setlock);
     d_estimator.set_noise_var(noise_var);
     d_noise_var = noise_var;
@@ -184,6 +185,9 @@ std::string ofdm_channel_estimator_vcvc_impl::model() const
     return d_model;
 }
 
-float ofdm_channel_estimator_vcvc_impl::noise_var() const { return d_noise_var; }
+float ofdm_channel_estimator_vcvc_impl::noise_var() const
+{
+    return d_noise_var;
+}
 
 } // namespace gr::diffusion

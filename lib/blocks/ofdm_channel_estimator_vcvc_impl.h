@@ -10,19 +10,13 @@ namespace gr::diffusion {
 class ofdm_channel_estimator_vcvc_impl : public ofdm_channel_estimator_vcvc
 {
 public:
-    ofdm_channel_estimator_vcvc_impl(const std::string& model,
-                                     const std::vector<gr_complex>& sync_symbol1,
-                                     const std::vector<gr_complex>& sync_symbol2,
-                                     int n_data_symbols,
-                                     int max_carr_offset,
-                                     bool force_one_sync_symbol,
-                                     const std::string& method,
-                                     float noise_var);
+    ofdm_channel_estimator_vcvc_impl(const std::string& model, const std::vector<gr_complex>& sync_symbol1,
+                                     const std::vector<gr_complex>& sync_symbol2, int n_data_symbols,
+                                     int max_carr_offset, bool force_one_sync_symbol,
+                                     const std::string& method, float noise_var);
 
     void forecast(int noutput_items, gr_vector_int& ninput_items_required) override;
-    int general_work(int noutput_items,
-                     gr_vector_int& ninput_items,
-                     gr_vector_const_void_star& input_items,
+    int general_work(int noutput_items, gr_vector_int& ninput_items, gr_vector_const_void_star& input_items,
                      gr_vector_void_star& output_items) override;
 
     void set_method(const std::string& method) override;

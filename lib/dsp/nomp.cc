@@ -183,7 +183,9 @@ void nomp::run(const std::complex<float>* y, float noise_var, std::complex<float
             continue;
         for (size_t a = 0; a < paths; a++)
             for (size_t b = 0; b < paths; b++)
-                variance += (std::conj(d_right[a]) * cdouble(d_re[a * paths + b], d_im[a * paths + b]) * d_right[b]).real();
+                variance +=
+                    (std::conj(d_right[a]) * cdouble(d_re[a * paths + b], d_im[a * paths + b]) * d_right[b])
+                        .real();
         err_var[k] = float(paths ? noise * std::max(variance, 0.0) : power);
     }
 }

@@ -27,8 +27,8 @@ void pilot_estimator::set_pilots(const std::vector<int>& pilots)
     std::vector<bool> used(d_carriers, false);
     for (int p : pilots) {
         if (p < 0 || size_t(p) >= d_carriers)
-            throw std::invalid_argument("pilots: carrier " + std::to_string(p) + " does not exist, use 0 to " +
-                                        std::to_string(d_carriers - 1));
+            throw std::invalid_argument("pilots: carrier " + std::to_string(p) +
+                                        " does not exist, use 0 to " + std::to_string(d_carriers - 1));
         if (used[p])
             throw std::invalid_argument("pilots: carrier " + std::to_string(p) + " is named twice");
         used[p] = true;
@@ -52,7 +52,8 @@ void pilot_estimator::set_profile(const std::vector<float>& profile)
     double sum = 0;
     for (float p : profile) {
         if (!(p >= 0) || !std::isfinite(p))
-            throw std::invalid_argument("profile: a power is " + std::to_string(p) + ", it must be finite and not negative");
+            throw std::invalid_argument("profile: a power is " + std::to_string(p) +
+                                        ", it must be finite and not negative");
         sum += p;
     }
     if (!(sum > 0))
@@ -241,7 +242,10 @@ public:
     }
 
 protected:
-    void one(const cfloat* y, float noise_var, cfloat* h, float* err_var) override { d_nomp.run(y, noise_var, h, err_var); }
+    void one(const cfloat* y, float noise_var, cfloat* h, float* err_var) override
+    {
+        d_nomp.run(y, noise_var, h, err_var);
+    }
 
 private:
     nomp d_nomp;
@@ -251,7 +255,9 @@ class learned final : public pilot_estimator
 {
 public:
     explicit learned(const engine::model& file) : learned(std::make_unique<engine::delay_net>(file)) {}
-    explicit learned(std::unique_ptr<engine::delay_net> net) : pilot_estimator(net->carriers()), d_net(std::move(net)) {}
+    explicit learned(std::unique_ptr<engine::delay_net> net)
+        : pilot_estimator(net->carriers()), d_net(std::move(net))
+    {}
     void set_pilots(const std::vector<int>& pilots) override
     {
         pilot_estimator::set_pilots(pilots);
@@ -276,7 +282,8 @@ const std::vector<std::string>& pilot_estimator_methods()
     return methods;
 }
 
-std::unique_ptr<pilot_estimator> make_pilot_estimator(const std::string& method, size_t carriers, const std::string& model)
+std::unique_ptr<pilot_estimator> make_pilot_estimator(const std::string& method, size_t carriers,
+                                                      const std::string& model)
 {
     std::unique_ptr<pilot_estimator> made;
     if (method == "ls")

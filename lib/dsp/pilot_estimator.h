@@ -19,7 +19,7 @@ namespace gr::diffusion::dsp {
  * - lmmse: linear MMSE for a given mean delay profile, the symbol's own power (robust: without a
  *   profile, uniform over a quarter of the symbol; Li, Cimini and Sollenberger, 1998);
  * - nomp: Newtonized orthogonal matching pursuit, off-grid delays (Mamandipoor et al., 2016);
- * - sbl: sparse Bayesian learning by EM on a half-sample delay grid (Tipping, 2001), starting from the profile;
+ * - sbl: sparse Bayesian learning by EM on a half-sample delay grid (Tipping, 2001), from the profile on;
  * - diffusion: a shipped or trained model.
  *
  * An object serves one thread. Memory is taken in set_pilots() and set_profile(), not in estimate().
@@ -50,10 +50,12 @@ public:
      *  \param err_var what the method believes E|h - truth|^2 to be, frames x carriers; may be null
      *
      * A frame with a NaN or Inf gives h = 0 and err_var = infinity. */
-    void estimate(const std::complex<float>* y, size_t frames, float noise_var, std::complex<float>* h, float* err_var);
+    void estimate(const std::complex<float>* y, size_t frames, float noise_var, std::complex<float>* h,
+                  float* err_var);
 
 protected:
-    virtual void one(const std::complex<float>* y, float noise_var, std::complex<float>* h, float* err_var) = 0;
+    virtual void one(const std::complex<float>* y, float noise_var, std::complex<float>* h,
+                     float* err_var) = 0;
 
 private:
     size_t d_carriers;

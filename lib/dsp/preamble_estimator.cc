@@ -26,19 +26,20 @@ void check_symbol(const std::vector<cfloat>& symbol, const char* name)
 } // namespace
 
 preamble_estimator::preamble_estimator(const std::vector<cfloat>& sync_symbol1,
-                                       const std::vector<cfloat>& sync_symbol2,
-                                       int max_carr_offset,
+                                       const std::vector<cfloat>& sync_symbol2, int max_carr_offset,
                                        bool force_one_sync_symbol)
     : d_sync1(sync_symbol1)
 {
     const int n = int(sync_symbol1.size());
     if (n < 8 || n > 4096)
-        throw std::invalid_argument("sync_symbol1 has " + std::to_string(n) + " carriers, use an FFT length of 8 to 4096");
+        throw std::invalid_argument("sync_symbol1 has " + std::to_string(n) +
+                                    " carriers, use an FFT length of 8 to 4096");
     if (!sync_symbol2.empty() && sync_symbol2.size() != sync_symbol1.size())
-        throw std::invalid_argument("sync symbols must have equal length, they have " + std::to_string(n) + " and " +
-                                    std::to_string(sync_symbol2.size()));
+        throw std::invalid_argument("sync symbols must have equal length, they have " + std::to_string(n) +
+                                    " and " + std::to_string(sync_symbol2.size()));
     if (max_carr_offset < -1)
-        throw std::invalid_argument("max_carr_offset is " + std::to_string(max_carr_offset) + ", use -1 or more");
+        throw std::invalid_argument("max_carr_offset is " + std::to_string(max_carr_offset) +
+                                    ", use -1 or more");
     check_symbol(sync_symbol1, "sync_symbol1");
     const bool two = !sync_symbol2.empty() && !force_one_sync_symbol;
     if (two)
@@ -76,7 +77,8 @@ preamble_estimator::preamble_estimator(const std::vector<cfloat>& sync_symbol1,
     d_changes.assign(n, 0);
     if (two)
         for (int k = 0; k < n; k++)
-            d_correlation[k] = sync_symbol1[k] == cfloat(0) ? cfloat(0) : std::conj(sync_symbol2[k] / sync_symbol1[k]);
+            d_correlation[k] =
+                sync_symbol1[k] == cfloat(0) ? cfloat(0) : std::conj(sync_symbol2[k] / sync_symbol1[k]);
     else
         for (int k = d_first; k < d_last - 2 && k < n - 2; k += 2)
             d_known_changes[k] = std::norm(sync_symbol1[k] - sync_symbol1[k + 2]);
@@ -147,7 +149,8 @@ float preamble_estimator::estimate_noise(const cfloat* in, int offset) const
         return float(inside / n_inside);
     if (n_outside >= 2)
         return float(outside / n_outside);
-    // No empty carrier: what a smooth channel cannot explain, by second differences (E = 6 noise_var / |ref|^2).
+    // No empty carrier: what a smooth channel cannot explain, by second differences, whose mean power is
+    // 6 noise_var / |reference|^2.
     double sum = 0;
     int count = 0;
     for (size_t i = 2; i < d_ls.size(); i++, count++)
@@ -184,7 +187,8 @@ const preamble_estimator::result& preamble_estimator::estimate(const cfloat* in)
     std::fill(r.err_var.begin(), r.err_var.end(), 0.f);
     if (!r.valid) {
         std::fill(r.taps.begin() + d_first, r.taps.begin() + d_last + 1, cfloat(1));
-        std::fill(r.err_var.begin() + d_first, r.err_var.begin() + d_last + 1, std::numeric_limits<float>::infinity());
+        std::fill(r.err_var.begin() + d_first, r.err_var.begin() + d_last + 1,
+                  std::numeric_limits<float>::infinity());
         r.noise_var = std::numeric_limits<float>::infinity();
         r.snr_db = -100;
         return r;
@@ -200,7 +204,8 @@ const preamble_estimator::result& preamble_estimator::estimate(const cfloat* in)
     if (!d_estimator)
         stock_taps();
     else {
-        d_estimator->estimate(d_ls.data(), 1, float(r.noise_var * d_inverse_power), r.taps.data(), r.err_var.data());
+        d_estimator->estimate(d_ls.data(), 1, float(r.noise_var * d_inverse_power), r.taps.data(),
+                              r.err_var.data());
         for (int k = 0; k < n; k++)
             if (k < d_first || k > d_last) {
                 r.taps[k] = 0;

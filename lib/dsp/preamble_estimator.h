@@ -27,10 +27,8 @@ public:
      *  \param max_carr_offset largest offset searched, in carriers; -1: all that fit
      *  \param force_one_sync_symbol the frame has one symbol although two are given
      *  \throws std::invalid_argument naming the value */
-    preamble_estimator(const std::vector<cfloat>& sync_symbol1,
-                       const std::vector<cfloat>& sync_symbol2,
-                       int max_carr_offset = -1,
-                       bool force_one_sync_symbol = false);
+    preamble_estimator(const std::vector<cfloat>& sync_symbol1, const std::vector<cfloat>& sync_symbol2,
+                       int max_carr_offset = -1, bool force_one_sync_symbol = false);
 
     size_t fft_len() const { return d_sync1.size(); }
     //! Symbols of preamble in front of each frame, 1 or 2.

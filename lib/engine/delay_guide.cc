@@ -23,9 +23,10 @@ inline __attribute__((always_inline)) void subtract_row(double fr, double fi, co
 
 /* out_k = sum_ij conj(c_ik) A_ij c_jk with c_ik = rev[shift_i + k]: the upper triangle and twice its
  * real part, for all k at once. */
-DIFFUSION_VECTORISE void quadratic_form(size_t count, size_t n, const int* pilots, const double* a_re, const double* a_im,
-                                        const double* rev_re, const double* rev_im, double* __restrict t_re,
-                                        double* __restrict t_im, double* __restrict out)
+DIFFUSION_VECTORISE void quadratic_form(size_t count, size_t n, const int* pilots, const double* a_re,
+                                        const double* a_im, const double* rev_re, const double* rev_im,
+                                        double* __restrict t_re, double* __restrict t_im,
+                                        double* __restrict out)
 {
     std::fill_n(out, n, 0.0);
     for (size_t i = 0; i < count; i++) {
@@ -97,7 +98,8 @@ DIFFUSION_VECTORISE bool invert_hermitian(double* re, double* im, size_t n, doub
 delay_guide::delay_guide(size_t carriers, size_t taps) : d_carriers(carriers), d_taps(taps), d_fft(taps)
 {
     if (carriers < 2 || carriers > 4096 || taps < carriers)
-        throw std::invalid_argument("delay_guide: " + std::to_string(carriers) + " carriers and " + std::to_string(taps) +
+        throw std::invalid_argument("delay_guide: " + std::to_string(carriers) + " carriers and " +
+                                    std::to_string(taps) +
                                     " taps; use 2 to 4096 carriers and not fewer taps");
     for (auto* v : { &d_lag_re, &d_lag_im, &d_re, &d_im })
         v->resize(taps);
@@ -115,8 +117,8 @@ void delay_guide::set_pilots(const std::vector<int>& pilots)
     std::vector<char> used(d_carriers, 0);
     for (int p : pilots) {
         if (p < 0 || size_t(p) >= d_carriers)
-            throw std::invalid_argument("pilots: carrier " + std::to_string(p) + " does not exist, use 0 to " +
-                                        std::to_string(d_carriers - 1));
+            throw std::invalid_argument("pilots: carrier " + std::to_string(p) +
+                                        " does not exist, use 0 to " + std::to_string(d_carriers - 1));
         if (used[p]++)
             throw std::invalid_argument("pilots: carrier " + std::to_string(p) + " is named twice");
     }
@@ -132,7 +134,10 @@ void delay_guide::set_pilots(const std::vector<int>& pilots)
 }
 
 //! Where carrier k stands in a transform of the taps: its frequency counts from the middle carrier.
-size_t delay_guide::bin(size_t k) const { return (k + d_taps - d_carriers / 2) % d_taps; }
+size_t delay_guide::bin(size_t k) const
+{
+    return (k + d_taps - d_carriers / 2) % d_taps;
+}
 
 void delay_guide::run(const std::complex<double>* y, const float* mu, const float* gamma, double noise_var)
 {
@@ -239,8 +244,8 @@ void delay_guide::variance(float* err_var)
         rev_im[t] = lag < 0 ? -d_lag_im[-lag] : d_lag_im[lag];
     }
     double* const sums = d_sums.data();
-    quadratic_form(d_pilots.size(), n, d_pilots.data(), d_inv_re.data(), d_inv_im.data(), rev_re, rev_im, sums + n,
-                   sums + 2 * n, sums);
+    quadratic_form(d_pilots.size(), n, d_pilots.data(), d_inv_re.data(), d_inv_im.data(), rev_re, rev_im,
+                   sums + n, sums + 2 * n, sums);
     for (size_t k = 0; k < n; k++)
         err_var[k] = float(std::max(d_lag_re[0] - sums[k], 0.0));
 }

@@ -26,7 +26,8 @@ namespace gr::diffusion::engine {
 class DIFFUSION_API delay_guide
 {
 public:
-    //! \param carriers 2 to 4096 \param taps points of the delay grid, a power of two, not fewer than carriers
+    //! \param carriers 2 to 4096
+    //! \param taps points of the delay grid, a power of two, not fewer than carriers
     delay_guide(size_t carriers, size_t taps);
 
     /*! \param pilots indices of carriers, distinct, at least one

@@ -19,7 +19,8 @@ json_reader network_of(const model& m)
 {
     const json_reader network = m.data().reader("network");
     if (m.task() != "estimator")
-        throw model_error(m.path() + ": task is '" + m.task() + "'; the network kind delay_unrolled is for 'estimator'");
+        throw model_error(m.path() + ": task is '" + m.task() +
+                          "'; the network kind delay_unrolled is for 'estimator'");
     return network;
 }
 
@@ -45,9 +46,11 @@ std::vector<float> windows(const std::vector<float>& w, size_t out, size_t in, s
 
 /* The six features of every tap, and log|m|^2 and log v for the update. x points at the first row and
  * has `stride` floats a row. */
-DIFFUSION_VECTORISE void feature_columns(size_t taps, const float* __restrict log_gamma, const float* __restrict gamma,
-                                         const float* __restrict q, const float* __restrict m, const float* __restrict z,
-                                         float* __restrict log_power, float* __restrict log_v, float* __restrict columns)
+DIFFUSION_VECTORISE void feature_columns(size_t taps, const float* __restrict log_gamma,
+                                         const float* __restrict gamma, const float* __restrict q,
+                                         const float* __restrict m, const float* __restrict z,
+                                         float* __restrict log_power, float* __restrict log_v,
+                                         float* __restrict columns)
 {
     const float* const mi = m + taps;
     const float* const zi = z + taps;
@@ -75,9 +78,10 @@ DIFFUSION_VECTORISE void feature_columns(size_t taps, const float* __restrict lo
     }
 }
 
-DIFFUSION_VECTORISE void update_gamma(size_t taps, const float* __restrict log_power, const float* __restrict log_v,
-                                      const float* __restrict change, const float* __restrict slope,
-                                      float* __restrict log_gamma, float* __restrict gamma)
+DIFFUSION_VECTORISE void update_gamma(size_t taps, const float* __restrict log_power,
+                                      const float* __restrict log_v, const float* __restrict change,
+                                      const float* __restrict slope, float* __restrict log_gamma,
+                                      float* __restrict gamma)
 {
     for (size_t l = 0; l < taps; l++) {
         const float p = log_power[l], v = log_v[l];
@@ -93,15 +97,16 @@ DIFFUSION_VECTORISE void update_gamma(size_t taps, const float* __restrict log_p
     }
 }
 
-DIFFUSION_VECTORISE void modulate(float* __restrict a, size_t rows, size_t width, const float* __restrict scale,
-                                  const float* __restrict shift)
+DIFFUSION_VECTORISE void modulate(float* __restrict a, size_t rows, size_t width,
+                                  const float* __restrict scale, const float* __restrict shift)
 {
     for (size_t l = 0; l < rows; l++)
         for (size_t c = 0; c < width; c++)
             a[l * width + c] = a[l * width + c] * (1 + scale[c]) + shift[c];
 }
 
-DIFFUSION_VECTORISE void column_means(const float* __restrict a, size_t rows, size_t width, float* __restrict mean)
+DIFFUSION_VECTORISE void column_means(const float* __restrict a, size_t rows, size_t width,
+                                      float* __restrict mean)
 {
     std::fill_n(mean, width, 0.f);
     for (size_t l = 0; l < rows; l++)
@@ -140,14 +145,16 @@ delay_net::delay_net(const model& file) : d_guide(guide_of(file))
             return data.tensor(s + name, shape);
         };
         step n;
-        n.conv1 = packed_dense(in * d_kernel, w, windows(get("conv1.weight", { w, in, d_kernel }), w, in, d_kernel).data(),
+        n.conv1 = packed_dense(in * d_kernel, w,
+                               windows(get("conv1.weight", { w, in, d_kernel }), w, in, d_kernel).data(),
                                get("conv1.bias", { w }).data(), activation::silu);
         n.film = packed_dense(w + 2, 2 * w, get("film.weight", { 2 * w, w + 2 }).data(),
                               get("film.bias", { 2 * w }).data(), activation::none);
-        n.conv2 = packed_dense(w * d_kernel, w, windows(get("conv2.weight", { w, w, d_kernel }), w, w, d_kernel).data(),
+        n.conv2 = packed_dense(w * d_kernel, w,
+                               windows(get("conv2.weight", { w, w, d_kernel }), w, w, d_kernel).data(),
                                get("conv2.bias", { w }).data(), activation::silu);
-        n.out = packed_dense(w, outputs, get("out.weight", { outputs, w }).data(), get("out.bias", { outputs }).data(),
-                             activation::none);
+        n.out = packed_dense(w, outputs, get("out.weight", { outputs, w }).data(),
+                             get("out.bias", { outputs }).data(), activation::none);
         const std::vector<float>& embedding = get("embedding", { d_embedding, taps });
         n.x.assign((taps + d_kernel - 1) * in, 0.f);
         for (size_t l = 0; l < taps; l++)
@@ -177,7 +184,8 @@ void delay_net::set_pilots(const std::vector<int>& pilots)
     d_y.resize(pilots.size());
 }
 
-void delay_net::estimate(const std::complex<float>* y, size_t frames, float noise_var, std::complex<float>* h, float* err_var)
+void delay_net::estimate(const std::complex<float>* y, size_t frames, float noise_var, std::complex<float>* h,
+                         float* err_var)
 {
     for (size_t i = 0; i < frames; i++)
         one(y + i * d_y.size(), noise_var, h + i * carriers(), err_var ? err_var + i * carriers() : nullptr);
@@ -219,9 +227,10 @@ void delay_net::one(const std::complex<float>* y, float noise_var, std::complex<
         mean += err_var[k];
         mean_log += std::log(err_var[k]);
     }
-    const float fit = d_spread[4] + 0.3f * (d_spread[0] * float(std::log(mean / double(n))) +
-                                            d_spread[1] * float(mean_log / double(n)) +
-                                            d_spread[2] * std::log(noise) + d_spread[3] * std::log(float(count)));
+    const float fit =
+        d_spread[4] +
+        0.3f * (d_spread[0] * float(std::log(mean / double(n))) + d_spread[1] * float(mean_log / double(n)) +
+                d_spread[2] * std::log(noise) + d_spread[3] * std::log(float(count)));
     const float correction = std::exp(fit) * scale * scale;
     for (size_t k = 0; k < n; k++)
         err_var[k] *= correction;
@@ -230,8 +239,8 @@ void delay_net::one(const std::complex<float>* y, float noise_var, std::complex<
 void delay_net::features(float* x, size_t inputs)
 {
     const size_t taps = d_guide.taps();
-    feature_columns(taps, d_log_gamma.data(), d_gamma.data(), d_guide.q(), d_guide.m(), d_guide.z(), d_log_power.data(),
-                    d_log_v.data(), d_rows.data());
+    feature_columns(taps, d_log_gamma.data(), d_gamma.data(), d_guide.q(), d_guide.m(), d_guide.z(),
+                    d_log_power.data(), d_log_v.data(), d_rows.data());
     float* row = x + d_kernel / 2 * inputs;
     for (size_t l = 0; l < taps; l++, row += inputs)
         for (size_t f = 0; f < n_features; f++)
@@ -264,8 +273,8 @@ void delay_net::next_belief(step& s, const float* condition)
     for (size_t o = 0; o < outputs; o++)
         for (size_t l = 0; l < taps; l++)
             d_rows[o * taps + l] = d_o[l * outputs + o];
-    update_gamma(taps, d_log_power.data(), d_log_v.data(), d_rows.data(), d_rows.data() + taps, d_log_gamma.data(),
-                 d_gamma.data());
+    update_gamma(taps, d_log_power.data(), d_log_v.data(), d_rows.data(), d_rows.data() + taps,
+                 d_log_gamma.data(), d_gamma.data());
     // mu_l = sum_j gate_j m_{l + j - gates/2}
     const float* const m_re = d_guide.m();
     const float* const m_im = m_re + taps;

@@ -31,7 +31,8 @@ public:
      *  \param noise_var E|n|^2 of y, >= 0
      *  \param h frames x carriers
      *  \param err_var E|h - truth|^2, frames x carriers; may be null, which saves its cost */
-    void estimate(const std::complex<float>* y, size_t frames, float noise_var, std::complex<float>* h, float* err_var);
+    void estimate(const std::complex<float>* y, size_t frames, float noise_var, std::complex<float>* h,
+                  float* err_var);
 
 private:
     struct step {

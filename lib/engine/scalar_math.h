@@ -34,8 +34,11 @@ inline float exp_bounded(float x)
     const float scaled = x * 1.44269504f;
     const float rounded = (scaled + 12582912.0f) - 12582912.0f; // to the nearest whole number
     const float r = (x - rounded * 0.693359375f) + rounded * 2.12194440e-4f;
-    const float p = 1.0f + r * (1.0f + r * (0.5f + r * (0.166666667f + r * (0.0416666667f +
-                    r * (0.00833333333f + r * (0.00138888889f + r * 0.000198412698f))))));
+    const float p =
+        1.0f +
+        r * (1.0f + r * (0.5f + r * (0.166666667f + r * (0.0416666667f +
+                                                         r * (0.00833333333f +
+                                                              r * (0.00138888889f + r * 0.000198412698f))))));
     const uint32_t bits = uint32_t(int32_t(rounded) + 127) << 23;
     float power;
     std::memcpy(&power, &bits, 4);

@@ -29,7 +29,8 @@ inline __attribute__((always_inline)) void stage(size_t half, size_t s, const do
     }
 }
 
-DIFFUSION_VECTORISE void all_stages(size_t n, const double* c, const double* d, double* re, double* im, double* tr, double* ti)
+DIFFUSION_VECTORISE void all_stages(size_t n, const double* c, const double* d, double* re, double* im,
+                                    double* tr, double* ti)
 {
     double *xr = re, *xi = im, *yr = tr, *yi = ti;
     for (size_t s = 1; s < n; s *= 2) {
@@ -48,7 +49,8 @@ DIFFUSION_VECTORISE void all_stages(size_t n, const double* c, const double* d, 
 small_fft::small_fft(size_t n) : d_n(n)
 {
     if (n < 2 || n > 65536 || (n & (n - 1)) != 0)
-        throw std::invalid_argument("small_fft: the length is " + std::to_string(n) + ", use a power of two, 2 to 65536");
+        throw std::invalid_argument("small_fft: the length is " + std::to_string(n) +
+                                    ", use a power of two, 2 to 65536");
     d_cos.resize(n / 2);
     d_sin.resize(n / 2);
     d_re.resize(n);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Estimator: channel estimates from pilots with a shipped or trained model, without a flowgraph or torch."""
+
 import numpy as np
 
 from . import diffusion_python as _native
@@ -24,7 +25,9 @@ class Estimator:
     def __init__(self, model):
         loaded = _native.model(model)
         if loaded.task != "estimator":
-            raise ValueError(f"model '{model}' is for the task '{loaded.task}', an Estimator needs one for 'estimator'")
+            raise ValueError(
+                f"model '{model}' is for the task '{loaded.task}', an Estimator needs one for 'estimator'"
+            )
         description = loaded.description
         self.kind = description.get("channel", {}).get("kind", "ofdm")
         self.name = loaded.name
@@ -40,19 +43,24 @@ class Estimator:
         if pilots.ndim != 1 or not np.issubdtype(pilots.dtype, np.integer):
             raise ValueError(f"pilots must be a list of carrier indices, not {pilots.dtype} {pilots.shape}")
         if y.ndim != 2 or y.shape[1] != len(pilots):
-            raise ValueError(f"y has shape {y.shape}, with {len(pilots)} pilots it must be (frames, {len(pilots)})")
+            raise ValueError(
+                f"y has shape {y.shape}, with {len(pilots)} pilots it must be (frames, {len(pilots)})"
+            )
         if not np.isfinite(y).all():
             raise ValueError("y has a NaN or Inf: leave those frames out")
         noise_var = np.asarray(noise_var, np.float64)
         if noise_var.ndim > 1 or (noise_var.ndim == 1 and noise_var.shape != y.shape[:1]):
-            raise ValueError(f"noise_var has shape {noise_var.shape}: give one number or one for each of the {len(y)} frames")
+            raise ValueError(
+                f"noise_var has shape {noise_var.shape}: give one number, or one for each "
+                f"of the {len(y)} frames"
+            )
         if not (np.isfinite(noise_var).all() and (noise_var >= 0).all()):
             raise ValueError("noise_var must be finite and not negative")
         self._native.pilots = pilots.tolist()
         y = y.astype(np.complex64)
         if noise_var.ndim == 0:
             return self._native(y, float(noise_var))
-        parts = [self._native(y[i:i + 1], v) for i, v in enumerate(noise_var)]
+        parts = [self._native(y[i : i + 1], v) for i, v in enumerate(noise_var)]
         if not parts:
             return self._native(y, 0.0)
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """ofdm_channel_estimator_vcvc in real flowgraphs, beside the block whose place it takes."""
+
 import time
 
 import numpy as np
@@ -35,7 +36,7 @@ def run(block, symbols, n, tags=(), second=True):
 def shift(x, by):
     out = np.zeros(len(x), complex)
     if by >= 0:
-        out[by:] = x[:len(x) - by]
+        out[by:] = x[: len(x) - by]
     else:
         out[:by] = x[-by:]
     return out
@@ -53,6 +54,7 @@ def test_offset_with_two_symbols_and_tags_move(offset):
         t = gr.tag_t()
         t.offset, t.key, t.value = at, pmt.intern(key), pmt.from_long(value)
         return t
+
     frame = [shift(S1, offset), shift(S2, offset), shift(DATA, offset)]
     data, _, tags = run(ours(S1, S2, 1), frame * 2, 16, [tag(0, "a", 23), tag(2, "b", 42), tag(4, "c", 7)])
     np.testing.assert_array_equal(data[0], shift(DATA, offset))
@@ -87,7 +89,9 @@ def test_offset_and_channel_together():
     assert tags["ofdm_sync_carr_offset"] == [(0, 2)]
 
 
-@pytest.mark.parametrize("second, n_data, extra", [(True, 1, ()), (True, 5, (0, 4)), (False, 3, ()), (True, 2, (0, -1, True))])
+@pytest.mark.parametrize(
+    "second, n_data, extra", [(True, 1, ()), (True, 5, (0, 4)), (False, 3, ()), (True, 2, (0, -1, True))]
+)
 def test_ls_is_the_stock_block_bit_for_bit(second, n_data, extra):
     rng = np.random.default_rng(1)
     sync2 = SYNC2 if second else []
@@ -98,7 +102,9 @@ def test_ls_is_the_stock_block_bit_for_bit(second, n_data, extra):
         channel = rng.standard_normal(64) + 1j * rng.standard_normal(64)
         sent = [SYNC1, SYNC2][:preamble] + [rng.standard_normal(64) + 0j for _ in range(n_data)]
         for s in sent:
-            frames.append(shift(s, offset) * channel + 0.1 * (rng.standard_normal(64) + 1j * rng.standard_normal(64)))
+            frames.append(
+                shift(s, offset) * channel + 0.1 * (rng.standard_normal(64) + 1j * rng.standard_normal(64))
+            )
     mine = run(ours(SYNC1, sync2, n_data, *extra), frames, 64)
     stock = run(digital.ofdm_chanest_vcvc(SYNC1.tolist(), list(sync2), n_data, *extra), frames, 64)
     np.testing.assert_array_equal(mine[0], stock[0])
@@ -110,7 +116,7 @@ def test_ls_is_the_stock_block_bit_for_bit(second, n_data, extra):
 
 
 def frames_over(rng, count, snr_db, offset=0):
-    """Stock preamble and one data symbol over two-path channels. SNR is that of a used carrier of symbol 2."""
+    """Stock preamble and a data symbol over two-path channels; SNR of a used carrier of symbol 2."""
     k = np.arange(64) - 32
     out, truth = [], []
     for _ in range(count):
@@ -119,7 +125,9 @@ def frames_over(rng, count, snr_db, offset=0):
         h *= np.sqrt(10 ** (snr_db / 10) / np.mean(np.abs(h[6:59]) ** 2))
         truth.append(h)
         for s in (SYNC1, SYNC2, SYNC2):
-            out.append(shift(s * h, offset) + (rng.standard_normal(64) + 1j * rng.standard_normal(64)) / np.sqrt(2))
+            out.append(
+                shift(s * h, offset) + (rng.standard_normal(64) + 1j * rng.standard_normal(64)) / np.sqrt(2)
+            )
     return out, np.array(truth)
 
 
@@ -169,9 +177,14 @@ def test_stock_receiver_with_this_block_in_place(monkeypatch, stock_signal, meth
     def replacement(sync1, sync2, n):
         used.append(ours(np.array(sync1, complex), np.array(sync2, complex), n, method=method))
         return used[-1]
+
     monkeypatch.setattr(ofdm_txrx.digital, "ofdm_chanest_vcvc", replacement)
     tb = gr.top_block()
-    source, rx, sink = blocks.vector_source_c(y.tolist()), digital.ofdm_rx(bps_payload=2), blocks.vector_sink_b()
+    source, rx, sink = (
+        blocks.vector_source_c(y.tolist()),
+        digital.ofdm_rx(bps_payload=2),
+        blocks.vector_sink_b(),
+    )
     tb.connect(source, rx, sink)
     tb.run()
     received = np.array(sink.data(), np.uint8)
@@ -209,12 +222,20 @@ def test_messages_change_the_method_live_and_bad_ones_do_nothing():
     tb = gr.top_block()
     source, sink = blocks.null_source(64 * 8), blocks.null_sink(64 * 8)
     debug = blocks.message_debug()
-    tb.connect(source, blocks.head(64 * 8, 10 ** 9), block, sink)
+    tb.connect(source, blocks.head(64 * 8, 10**9), block, sink)
     tb.msg_connect(block, "estimate", debug, "store")
     tb.start()
-    post = lambda key, value: block.to_basic_block()._post(pmt.intern("cmd"), pmt.cons(pmt.intern(key), value))
-    for bad in (("method", pmt.intern("zf")), ("method", pmt.from_long(3)), ("model", pmt.intern("nothing")),
-                ("noise_var", pmt.intern("x")), ("noise_var", pmt.from_double(float("nan"))), ("x", pmt.PMT_T)):
+    post = lambda key, value: block.to_basic_block()._post(
+        pmt.intern("cmd"), pmt.cons(pmt.intern(key), value)
+    )
+    for bad in (
+        ("method", pmt.intern("zf")),
+        ("method", pmt.from_long(3)),
+        ("model", pmt.intern("nothing")),
+        ("noise_var", pmt.intern("x")),
+        ("noise_var", pmt.from_double(float("nan"))),
+        ("x", pmt.PMT_T),
+    ):
         post(*bad)
     post("noise_var", pmt.from_double(0.25))
     for method in ("sbl", "lmmse", "diffusion"):
@@ -227,19 +248,30 @@ def test_messages_change_the_method_live_and_bad_ones_do_nothing():
     seen = set()
     while "diffusion" not in seen and time.monotonic() < deadline:
         n = debug.num_messages()
-        seen = {pmt.symbol_to_string(pmt.dict_ref(debug.get_message(i), pmt.intern("method"), pmt.PMT_NIL))
-                for i in range(max(0, n - 3), n)}
+        seen = {
+            pmt.symbol_to_string(pmt.dict_ref(debug.get_message(i), pmt.intern("method"), pmt.PMT_NIL))
+            for i in range(max(0, n - 3), n)
+        }
         time.sleep(0.05)
     tb.stop()
     tb.wait()
     assert "diffusion" in seen and block.noise_var() == 0.25
 
 
-@pytest.mark.parametrize("args, kwargs, message", [
-    ((SYNC1, SYNC2[:10], 1), {}, "equal length"), ((SYNC1[:4], [], 1), {}, "8 to 4096"), ((SYNC1, SYNC2, 0), {}, "n_data_symbols is 0"),
-    ((0 * SYNC1, [], 1), {}, "zero on all carriers"), ((SYNC1 * np.nan, [], 1), {}, "NaN"), ((SYNC1, SYNC2, 1), {"method": "zf"}, "'zf' is none of"),
-    ((SYNC1, SYNC2, 1, 0, -2), {}, "max_carr_offset is -2"), ((S1, S2, 1), {"method": "diffusion"}, "ce-ofdm16"),
-    ((SYNC1, SYNC2, 1), {"noise_var": float("nan")}, "noise_var")])
+@pytest.mark.parametrize(
+    "args, kwargs, message",
+    [
+        ((SYNC1, SYNC2[:10], 1), {}, "equal length"),
+        ((SYNC1[:4], [], 1), {}, "8 to 4096"),
+        ((SYNC1, SYNC2, 0), {}, "n_data_symbols is 0"),
+        ((0 * SYNC1, [], 1), {}, "zero on all carriers"),
+        ((SYNC1 * np.nan, [], 1), {}, "NaN"),
+        ((SYNC1, SYNC2, 1), {"method": "zf"}, "'zf' is none of"),
+        ((SYNC1, SYNC2, 1, 0, -2), {}, "max_carr_offset is -2"),
+        ((S1, S2, 1), {"method": "diffusion"}, "ce-ofdm16"),
+        ((SYNC1, SYNC2, 1), {"noise_var": float("nan")}, "noise_var"),
+    ],
+)
 def test_bad_arguments_are_named(args, kwargs, message):
     with pytest.raises(ValueError, match=message):
         ours(*args, **kwargs)

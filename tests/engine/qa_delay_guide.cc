@@ -11,7 +11,10 @@ using cdouble = std::complex<double>;
 namespace {
 
 std::mt19937 source(1);
-double uniform() { return double(source()) / 4294967296.0; }
+double uniform()
+{
+    return double(source()) / 4294967296.0;
+}
 cdouble normal()
 {
     return std::polar(std::sqrt(-std::log(1 - uniform())), 2 * M_PI * uniform());
@@ -25,7 +28,8 @@ cdouble atom(size_t k, size_t l, size_t carriers, size_t taps)
 
 } // namespace
 
-BOOST_DATA_TEST_CASE(fft_is_the_sum, (boost::unit_test::data::make(std::vector<size_t>{ 2, 4, 8, 128, 2048 })), n)
+BOOST_DATA_TEST_CASE(fft_is_the_sum,
+                     (boost::unit_test::data::make(std::vector<size_t>{ 2, 4, 8, 128, 2048 })), n)
 {
     small_fft fft(n);
     std::vector<double> re(n), im(n);
@@ -50,7 +54,8 @@ BOOST_AUTO_TEST_CASE(fft_refuses_other_lengths)
         BOOST_CHECK_THROW(small_fft fft(n), std::invalid_argument);
 }
 
-BOOST_DATA_TEST_CASE(inverse_of_an_ill_conditioned_matrix, (boost::unit_test::data::make(std::vector<size_t>{ 1, 2, 7, 16, 64 })), n)
+BOOST_DATA_TEST_CASE(inverse_of_an_ill_conditioned_matrix,
+                     (boost::unit_test::data::make(std::vector<size_t>{ 1, 2, 7, 16, 64 })), n)
 {
     // Three paths and a little noise: condition number about n / noise.
     const double noise = 1e-6;
@@ -85,7 +90,8 @@ BOOST_AUTO_TEST_CASE(indefinite_matrices_are_noticed)
 }
 
 // m, z, q and the variance against the formulas in the header, written out for one pilot set.
-BOOST_DATA_TEST_CASE(guide_is_the_gaussian_posterior, (boost::unit_test::data::make(std::vector<bool>{ false, true })), with_mean)
+BOOST_DATA_TEST_CASE(guide_is_the_gaussian_posterior,
+                     (boost::unit_test::data::make(std::vector<bool>{ false, true })), with_mean)
 {
     const size_t carriers = 24, taps = 64, count = 5;
     const std::vector<int> pilots{ 3, 0, 11, 12, 23 };
@@ -111,7 +117,8 @@ BOOST_DATA_TEST_CASE(guide_is_the_gaussian_posterior, (boost::unit_test::data::m
         for (size_t j = 0; j < count; j++) {
             cdouble s = i == j ? noise : 0;
             for (size_t l = 0; l < taps; l++)
-                s += double(gamma[l]) * atom(pilots[i], l, carriers, taps) * std::conj(atom(pilots[j], l, carriers, taps));
+                s += double(gamma[l]) * atom(pilots[i], l, carriers, taps) *
+                     std::conj(atom(pilots[j], l, carriers, taps));
             re[i * count + j] = s.real();
             im[i * count + j] = s.imag();
         }
@@ -122,7 +129,8 @@ BOOST_DATA_TEST_CASE(guide_is_the_gaussian_posterior, (boost::unit_test::data::m
         cdouble z = 0, q = 0;
         for (size_t i = 0; i < count; i++)
             for (size_t j = 0; j < count; j++) {
-                const cdouble term = std::conj(atom(pilots[i], l, carriers, taps)) * cdouble(re[i * count + j], im[i * count + j]);
+                const cdouble term = std::conj(atom(pilots[i], l, carriers, taps)) *
+                                     cdouble(re[i * count + j], im[i * count + j]);
                 z += term * residual[j];
                 q += term * atom(pilots[j], l, carriers, taps);
             }
@@ -143,7 +151,8 @@ BOOST_DATA_TEST_CASE(guide_is_the_gaussian_posterior, (boost::unit_test::data::m
             expected += atom(k, l, carriers, taps) * m[l];
             total += gamma[l];
             for (size_t i = 0; i < count; i++)
-                c[i] += double(gamma[l]) * atom(pilots[i], l, carriers, taps) * std::conj(atom(k, l, carriers, taps));
+                c[i] += double(gamma[l]) * atom(pilots[i], l, carriers, taps) *
+                        std::conj(atom(k, l, carriers, taps));
         }
         for (size_t i = 0; i < count; i++)
             for (size_t j = 0; j < count; j++)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Channels, baselines, training and evaluation of the channel estimators."""
+
 import argparse
 import json
 
@@ -60,8 +61,13 @@ def test_ray_traced_files_are_needed_and_masts_are_held_out(tmp_path):
     h = channels.sparse(rng, 40, 64) * 7
     mast = np.arange(40) % 5
     np.savez(tmp_path / "siso_ofdm_a.npz", h=h, tx_id=mast)
-    np.savez(tmp_path / "paths_a.npz", link=np.arange(6), offset=np.arange(7) * 2, delay_s=rng.uniform(0, 1e-6, 12),
-             power=rng.uniform(0.1, 1, 12))
+    np.savez(
+        tmp_path / "paths_a.npz",
+        link=np.arange(6),
+        offset=np.arange(7) * 2,
+        delay_s=rng.uniform(0, 1e-6, 12),
+        power=rng.uniform(0.1, 1, 12),
+    )
     traced = channels.RayTraced(tmp_path, ["a"], held_out=(4,))
     assert len(traced.test["a"]) == 8 and len(traced.train["a"]) == 32 and len(traced.paths) == 5
     drawn = traced.draw(rng, 9, 64)
@@ -72,14 +78,18 @@ def test_baselines_reach_the_genie_where_they_should():
     rng = np.random.default_rng(6)
     variance, pilots = 0.1, np.arange(0, 64, 4)
     decay = np.full(400, 3.0)
-    h, training = channels.exponential(rng, 400, 64, decay), channels.exponential(rng, 3000, 64, np.full(3000, 3.0))
+    h, training = channels.exponential(rng, 400, 64, decay), channels.exponential(
+        rng, 3000, 64, np.full(3000, 3.0)
+    )
     y = h[:, pilots] + np.sqrt(variance) * channels.rayleigh(rng, (400, 16))
     taps = np.arange(16)
     f = np.exp(-2j * np.pi * np.outer(np.arange(64) - 32, taps) / 64)
     power = np.exp(-taps / 3.0)
     genie = nmse_db(baselines.Genie((f * power / power.sum()) @ f.conj().T)(y, pilots, variance), h)
     for made in (baselines.Lmmse(training), baselines.Lmmse(training, True), baselines.Gmm(training, 2, 10)):
-        assert genie - 0.2 < nmse_db(made(y, pilots, variance), h) < genie + 0.5   # one scene: all know its covariance
+        assert (
+            genie - 0.2 < nmse_db(made(y, pilots, variance), h) < genie + 0.5
+        )  # one scene: all know its covariance
     assert nmse_db(baselines.native("ls", 64)(y, pilots, variance), h) > genie + 3
 
 
@@ -103,7 +113,9 @@ def test_shrinkage_is_between_the_two():
     h = channels.mixture(np.random.default_rng(9), 40, 64)
     c, plain = baselines.shrunk_covariance(h), baselines.covariance(h)
     assert np.trace(c).real == pytest.approx(np.trace(plain).real, rel=1e-5)
-    assert np.linalg.eigvalsh(c)[0] > np.linalg.eigvalsh(plain)[0] + 1e-3   # 40 samples leave 24 empty directions
+    assert (
+        np.linalg.eigvalsh(c)[0] > np.linalg.eigvalsh(plain)[0] + 1e-3
+    )  # 40 samples leave 24 empty directions
 
 
 def options(module, *words):
@@ -115,11 +127,28 @@ def options(module, *words):
 def test_training_is_repeatable_learns_and_loads(tmp_path, capsys):
     def one(name, iterations):
         path = tmp_path / f"{name}.safetensors"
-        train.run(options(train, "--out", str(path), "--iterations", str(iterations), "--batch", "24", "--steps", "1",
-                          "--width", "8", "--seed", "5"))
+        train.run(
+            options(
+                train,
+                "--out",
+                str(path),
+                "--iterations",
+                str(iterations),
+                "--batch",
+                "24",
+                "--steps",
+                "1",
+                "--width",
+                "8",
+                "--seed",
+                "5",
+            )
+        )
         return path
+
     a, b = one("a", 3), one("b", 3)
     from gnuradio.diffusion.nn.export import load_model
+
     (ta, meta), (tb, _) = load_model(a), load_model(b)
     assert all(torch.equal(ta[k], tb[k]) for k in ta)
     assert meta["task"] == "estimator" and meta["provenance"]["iterations"] == 3
@@ -134,15 +163,57 @@ def test_training_is_repeatable_learns_and_loads(tmp_path, capsys):
 
 def test_evaluation_writes_its_rows(tmp_path, capsys):
     model = tmp_path / "m.safetensors"
-    train.run(options(train, "--out", str(model), "--iterations", "2", "--batch", "8", "--steps", "1", "--width", "4"))
-    evaluate.run(options(evaluate, "--model", str(model), "--frames", "20", "--patterns", "comb-4", "irregular-8", "--snr", "10",
-                         "20", "--training", "300", "--gmm", "2", "--json", str(tmp_path / "e.json"), "--plot", str(tmp_path / "e.png"),
-                         "--markdown", str(tmp_path / "e.md")))
+    train.run(
+        options(
+            train, "--out", str(model), "--iterations", "2", "--batch", "8", "--steps", "1", "--width", "4"
+        )
+    )
+    evaluate.run(
+        options(
+            evaluate,
+            "--model",
+            str(model),
+            "--frames",
+            "20",
+            "--patterns",
+            "comb-4",
+            "irregular-8",
+            "--snr",
+            "10",
+            "20",
+            "--training",
+            "300",
+            "--gmm",
+            "2",
+            "--json",
+            str(tmp_path / "e.json"),
+            "--plot",
+            str(tmp_path / "e.png"),
+            "--markdown",
+            str(tmp_path / "e.md"),
+        )
+    )
     rows = json.loads((tmp_path / "e.json").read_text())["rows"]
-    assert {"study", "scene", "pilots", "bits", "snr_db", "estimator", "nmse_db", "us_per_estimate"} <= set(rows[0])
-    assert {r["estimator"] for r in rows} >= {"ls", "lmmse", "lmmse-shrunk", "omp", "nomp", "sbl", "gmm2", "genie", str(model)}
+    assert {"study", "scene", "pilots", "bits", "snr_db", "estimator", "nmse_db", "us_per_estimate"} <= set(
+        rows[0]
+    )
+    assert {r["estimator"] for r in rows} >= {
+        "ls",
+        "lmmse",
+        "lmmse-shrunk",
+        "omp",
+        "nomp",
+        "sbl",
+        "gmm2",
+        "genie",
+        str(model),
+    }
     for r in rows:
         assert r["nmse_db_low"] <= r["nmse_db"] <= r["nmse_db_high"] and r["us_per_estimate"] > 0
     genie = {(r["pilots"], r["snr_db"]): r["nmse_db"] for r in rows if r["estimator"] == "genie"}
-    assert all(r["nmse_db"] > genie[r["pilots"], r["snr_db"]] - 1 for r in rows if r["scene"] == "exponential-mixture")
+    assert all(
+        r["nmse_db"] > genie[r["pilots"], r["snr_db"]] - 1
+        for r in rows
+        if r["scene"] == "exponential-mixture"
+    )
     assert (tmp_path / "e.png").stat().st_size > 1000 and "| scene |" in (tmp_path / "e.md").read_text()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Channel estimators from pilots: classical ones against closed form, the network against torch."""
+
 import numpy as np
 import pytest
 import torch
@@ -31,7 +32,7 @@ def estimator(method, pilots, carriers=CARRIERS, model=""):
 
 
 def test_ls_interpolates_and_holds_the_ends():
-    pilots = [40, 10, 20]   # any order
+    pilots = [40, 10, 20]  # any order
     y = np.array([[4 + 4j, 1, 2j]], np.complex64)
     h, err = estimator("ls", pilots)(y, 0.5)
     known = np.interp(np.arange(64), [10, 20, 40], [1, 2j, 4 + 4j])
@@ -52,7 +53,7 @@ def test_lmmse_is_the_formula(carriers):
     k = np.arange(carriers) - carriers // 2
     f = np.exp(-2j * np.pi * np.outer(k, np.arange(made.grid)) / made.grid)
     for i in range(4):
-        power = np.mean(np.abs(y[i]) ** 2) - variance   # the symbol's own power
+        power = np.mean(np.abs(y[i]) ** 2) - variance  # the symbol's own power
         c = power * (f * profile / profile.sum()) @ f.conj().T
         gain = c[:, pilots] @ np.linalg.inv(c[np.ix_(pilots, pilots)] + variance * np.eye(9))
         np.testing.assert_allclose(h[i], gain @ y[i], atol=2e-5)
@@ -64,7 +65,9 @@ def test_nomp_finds_delays_between_the_grid():
     rng = np.random.default_rng(2)
     variance, frames = 1e-3, 200
     pilots = np.sort(rng.permutation(CARRIERS)[:24])
-    h = np.array([response([3.37, 17.81], np.exp(2j * np.pi * rng.random(2)) * [0.8, 0.6]) for _ in range(frames)])
+    h = np.array(
+        [response([3.37, 17.81], np.exp(2j * np.pi * rng.random(2)) * [0.8, 0.6]) for _ in range(frames)]
+    )
     y = h[:, pilots] + noise(rng, (frames, 24), variance)
     estimate, err = estimator("nomp", pilots)(y.astype(np.complex64), variance)
     bound = 10 * np.log10(variance * 6 / 2 / 24)
@@ -124,16 +127,23 @@ def test_bad_arguments_are_named():
 def random_net(carriers=CARRIERS, seed=1, **options):
     torch.manual_seed(seed)
     net = DelayUnrolled(carriers, **options)
-    with torch.no_grad():      # the output layers start at zero, which would test nothing
+    with torch.no_grad():  # the output layers start at zero, which would test nothing
         for p in net.parameters():
             p.add_(0.05 * torch.randn_like(p))
     return net.eval()
 
 
 def saved(net, path, **changes):
-    metadata = {"name": path.stem, "task": "estimator", "prediction_type": "sample", "schedule": {"kind": "continuous"},
-                "network": {"kind": "delay_unrolled", **net.config}, "snr_db": [-5, 35],
-                "channel": {"kind": "ofdm", "carriers": net.config["carriers"]}, "provenance": {}}
+    metadata = {
+        "name": path.stem,
+        "task": "estimator",
+        "prediction_type": "sample",
+        "schedule": {"kind": "continuous"},
+        "network": {"kind": "delay_unrolled", **net.config},
+        "snr_db": [-5, 35],
+        "channel": {"kind": "ofdm", "carriers": net.config["carriers"]},
+        "provenance": {},
+    }
     for key, value in changes.items():
         metadata["network"][key] = value
     save_model(path, net, metadata)
@@ -141,14 +151,22 @@ def saved(net, path, **changes):
 
 
 def draw(rng, frames, count, snr_db, carriers=CARRIERS):
-    h = np.array([response(rng.uniform(0, carriers / 2, 4), noise(rng, 4, 0.25), carriers) for _ in range(frames)])
+    h = np.array(
+        [response(rng.uniform(0, carriers / 2, 4), noise(rng, 4, 0.25), carriers) for _ in range(frames)]
+    )
     pilots = np.sort(rng.permutation(carriers)[:count])
     variance = 10 ** (-snr_db / 10)
     return h, (h[:, pilots] + noise(rng, (frames, count), variance)).astype(np.complex64), pilots, variance
 
 
-@pytest.mark.parametrize("options", [{}, {"steps": 2, "width": 13, "kernel": 3, "embedding": 2, "gates": 3},
-                                     {"carriers": 100, "taps": 256, "steps": 1, "width": 8}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"steps": 2, "width": 13, "kernel": 3, "embedding": 2, "gates": 3},
+        {"carriers": 100, "taps": 256, "steps": 1, "width": 8},
+    ],
+)
 def test_network_equals_torch(tmp_path, options):
     net = random_net(**options)
     est = Estimator(saved(net, tmp_path / "ce.safetensors"))
@@ -158,7 +176,11 @@ def test_network_equals_torch(tmp_path, options):
             _, y, pilots, variance = draw(rng, 6, count, snr_db, est.n)
             y *= 3
             with torch.no_grad():
-                h, err = net(torch.from_numpy(y), torch.from_numpy(pilots).expand(6, -1), torch.full((6,), 9 * variance))
+                h, err = net(
+                    torch.from_numpy(y),
+                    torch.from_numpy(pilots).expand(6, -1),
+                    torch.full((6,), 9 * variance),
+                )
             ours, ours_err = est(y, pilots, 9 * variance)
             assert np.linalg.norm(ours - h.numpy()) < 1e-5 * np.linalg.norm(h.numpy())
             np.testing.assert_allclose(ours_err, err.numpy(), rtol=1e-3)
@@ -177,7 +199,9 @@ def test_pilot_order_does_not_matter(tmp_path):
     est = Estimator(saved(random_net(), tmp_path / "ce.safetensors"))
     _, y, pilots, variance = draw(np.random.default_rng(7), 3, 10, 10)
     order = np.random.default_rng(8).permutation(10)
-    np.testing.assert_allclose(est(y, pilots, variance)[0], est(y[:, order], pilots[order], variance)[0], atol=1e-4)
+    np.testing.assert_allclose(
+        est(y, pilots, variance)[0], est(y[:, order], pilots[order], variance)[0], atol=1e-4
+    )
 
 
 def test_noise_variance_for_each_frame(tmp_path):
@@ -185,7 +209,7 @@ def test_noise_variance_for_each_frame(tmp_path):
     _, y, pilots, _ = draw(np.random.default_rng(9), 3, 10, 10)
     h, err = est(y, pilots, np.array([0.1, 0.2, 0.3]))
     for i, v in enumerate((0.1, 0.2, 0.3)):
-        alone = est(y[i:i + 1], pilots, v)
+        alone = est(y[i : i + 1], pilots, v)
         np.testing.assert_array_equal(h[i], alone[0][0])
         np.testing.assert_array_equal(err[i], alone[1][0])
     assert est(y[:0], pilots, 0.1)[0].shape == (0, 64)
@@ -195,16 +219,36 @@ def test_estimator_refuses_what_is_wrong(tmp_path):
     est = Estimator(saved(random_net(), tmp_path / "ce.safetensors"))
     assert (est.n, est.kind, est.name) == (64, "ofdm", "ce")
     y, pilots = np.ones((2, 4), np.complex64), np.array([1, 5, 9, 60])
-    for args, message in [((y[0], pilots, 1), "frames"), ((y, pilots[:3], 1), "shape"), ((y, pilots * 1.0, 1), "indices"),
-                          ((y, [1, 1, 2, 3], 1), "twice"), ((y, [1, 2, 3, 64], 1), "64"), ((y, pilots, -1), "negative"),
-                          ((y, pilots, np.nan), "finite"), ((y, pilots, [1, 2, 3]), "noise_var has shape"),
-                          ((y * np.nan, pilots, 1), "NaN")]:
+    for args, message in [
+        ((y[0], pilots, 1), "frames"),
+        ((y, pilots[:3], 1), "shape"),
+        ((y, pilots * 1.0, 1), "indices"),
+        ((y, [1, 1, 2, 3], 1), "twice"),
+        ((y, [1, 2, 3, 64], 1), "64"),
+        ((y, pilots, -1), "negative"),
+        ((y, pilots, np.nan), "finite"),
+        ((y, pilots, [1, 2, 3]), "noise_var has shape"),
+        ((y * np.nan, pilots, 1), "NaN"),
+    ]:
         with pytest.raises(ValueError, match=message):
             est(*args)
 
 
-@pytest.mark.parametrize("changes", [{"taps": 100}, {"taps": 32}, {"kernel": 4}, {"gates": 2}, {"steps": 5}, {"steps": 0},
-                                     {"width": 16}, {"carriers": 1}, {"carriers": 10 ** 9}, {"embedding": "6"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"taps": 100},
+        {"taps": 32},
+        {"kernel": 4},
+        {"gates": 2},
+        {"steps": 5},
+        {"steps": 0},
+        {"width": 16},
+        {"carriers": 1},
+        {"carriers": 10**9},
+        {"embedding": "6"},
+    ],
+)
 def test_inconsistent_model_files_are_refused(tmp_path, changes):
     path = saved(random_net(), tmp_path / "ce.safetensors", **changes)
     with pytest.raises(ValueError, match="ce.safetensors"):

@@ -12,16 +12,17 @@ namespace gr::diffusion {
 /*! \brief Channel and coarse frequency offset of OFDM frames; takes the place of digital.ofdm_chanest_vcvc.
  * \ingroup diffusion
  *
- * Ports and tags are the stock block's: symbols in the frequency domain (DC in the middle) come in, one or two
- * preamble symbols and then n_data_symbols for each frame; the data symbols go out unchanged, the
+ * Ports and tags are the stock block's: symbols in the frequency domain (DC in the middle) come in, one
+ * or two preamble symbols and then n_data_symbols for each frame; the data symbols go out unchanged, the
  * first of each frame with the tags ofdm_sync_carr_offset (carriers) and ofdm_sync_chan_taps (complex,
  * FFT length). The optional second output carries the taps, one vector for each frame.
  *
- * New are the choice of method, the tags ofdm_sync_chan_err_var (float, FFT length: E|taps - truth|^2), ofdm_sync_noise_var
- * and ofdm_sync_snr_db, and the message port "estimate" with the same in a dictionary.
+ * New are the choice of method, the tags ofdm_sync_chan_err_var (float, FFT length: E|taps - truth|^2),
+ * ofdm_sync_noise_var and ofdm_sync_snr_db, and the message port "estimate" with the same in a
+ * dictionary.
  *
- * Methods: "diffusion" (a model), "ls" (bit for bit what the stock block gives), "lmmse", "nomp" (Newtonized
- * orthogonal matching pursuit), "sbl" (sparse Bayesian learning). Messages on port "cmd": a dictionary
+ * Methods: "diffusion" (a model), "ls" (what the stock block gives), "lmmse", "nomp" (Newtonized orthogonal
+ * matching pursuit), "sbl" (sparse Bayesian learning). Messages on port "cmd": a dictionary
  * (or pair) with any of "method", "model", "noise_var". What is wrong is logged and changes nothing.
  */
 class DIFFUSION_API ofdm_channel_estimator_vcvc : virtual public gr::block
@@ -39,15 +40,10 @@ public:
      *  \param force_one_sync_symbol only one preamble symbol although sync_symbol2 is given
      *  \param method diffusion, ls, lmmse, nomp or sbl
      *  \param noise_var variance of the noise on a carrier at the input; < 0: estimated from each preamble */
-    static sptr make(const std::string& model,
-                     const std::vector<gr_complex>& sync_symbol1,
-                     const std::vector<gr_complex>& sync_symbol2,
-                     int n_data_symbols,
-                     int eq_noise_red_len = 0,
-                     int max_carr_offset = -1,
-                     bool force_one_sync_symbol = false,
-                     const std::string& method = "diffusion",
-                     float noise_var = -1);
+    static sptr make(const std::string& model, const std::vector<gr_complex>& sync_symbol1,
+                     const std::vector<gr_complex>& sync_symbol2, int n_data_symbols,
+                     int eq_noise_red_len = 0, int max_carr_offset = -1, bool force_one_sync_symbol = false,
+                     const std::string& method = "diffusion", float noise_var = -1);
 
     virtual void set_method(const std::string& method) = 0;
     virtual void set_model(const std::string& model) = 0;

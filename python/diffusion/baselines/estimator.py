@@ -4,6 +4,7 @@
 Each is an object ``f(y, pilots, noise_var) -> h``: y (frames, pilots) complex, pilots (pilots,) int, h
 (frames, carriers). Those that learn take training channels (n, carriers) of unit mean power.
 """
+
 import numpy as np
 from gnuradio import diffusion
 
@@ -19,6 +20,7 @@ def native(method, carriers, profile=None, model=""):
         made.pilots = np.asarray(pilots).tolist()
         h, estimate.err_var = made(np.asarray(y, np.complex64), float(noise_var))
         return h
+
     return estimate
 
 
@@ -119,14 +121,17 @@ class Gmm:
         inner = self.c[:, pilots][:, :, pilots] + noise_var * np.eye(len(pilots))
         inverse = np.linalg.inv(inner)
         solved = np.einsum("kij,nj->kni", inverse, y)
-        log = (np.log(self.weight) - np.linalg.slogdet(inner)[1])[:, None] - np.sum(y.conj() * solved, -1).real
+        log = (np.log(self.weight) - np.linalg.slogdet(inner)[1])[:, None] - np.sum(
+            y.conj() * solved, -1
+        ).real
         share = np.exp(log - log.max(0))
         share /= share.sum(0)
         return np.einsum("kci,kni,kn->nc", self.c[:, :, pilots], solved, share)
 
 
 class Genie:
-    """LMMSE that knows each channel's own covariance c (frames, carriers, carriers): a bound nobody can reach."""
+    """LMMSE that knows each channel's own covariance c (frames, carriers, carriers): an
+    unreachable bound."""
 
     def __init__(self, c):
         self.c = c

@@ -11,19 +11,12 @@ void bind_ofdm_channel_estimator_vcvc(py::module& m)
 {
     using block = gr::diffusion::ofdm_channel_estimator_vcvc;
     py::class_<block, gr::block, gr::basic_block, std::shared_ptr<block>>(
-        m,
-        "ofdm_channel_estimator_vcvc",
+        m, "ofdm_channel_estimator_vcvc",
         "Channel and coarse frequency offset of OFDM frames, in place of digital.ofdm_chanest_vcvc: "
         "methods diffusion, ls, lmmse, nomp, sbl.")
-        .def(py::init(&block::make),
-             py::arg("model"),
-             py::arg("sync_symbol1"),
-             py::arg("sync_symbol2"),
-             py::arg("n_data_symbols"),
-             py::arg("eq_noise_red_len") = 0,
-             py::arg("max_carr_offset") = -1,
-             py::arg("force_one_sync_symbol") = false,
-             py::arg("method") = "diffusion",
+        .def(py::init(&block::make), py::arg("model"), py::arg("sync_symbol1"), py::arg("sync_symbol2"),
+             py::arg("n_data_symbols"), py::arg("eq_noise_red_len") = 0, py::arg("max_carr_offset") = -1,
+             py::arg("force_one_sync_symbol") = false, py::arg("method") = "diffusion",
              py::arg("noise_var") = -1.0f)
         .def("set_method", &block::set_method, py::arg("method"))
         .def("set_model", &block::set_model, py::arg("model"))

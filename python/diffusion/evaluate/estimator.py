@@ -8,6 +8,7 @@ batches of equal pilots; estimators in Python (lmmse, omp, gmm, genie) are timed
 example:
     gr-diffusion evaluate estimator --data FOLDER --json estimator.json
 """
+
 import time
 
 import numpy as np
@@ -21,15 +22,25 @@ PATTERNS = ("irregular-16", "irregular-8", "irregular-4", "comb-4", "comb-8", "b
 
 
 def add_arguments(parser):
-    parser.add_argument("--model", action="append", metavar="NAME", help="model(s) (ce-ofdm64, ce-ofdm64-fast)")
+    parser.add_argument(
+        "--model", action="append", metavar="NAME", help="model(s) (ce-ofdm64, ce-ofdm64-fast)"
+    )
     parser.add_argument("--data", help="folder with ray-traced files; none: synthetic scenes only")
-    parser.add_argument("--held-out", type=int, nargs="*", default=[4], help="masts that the models never saw (4)")
+    parser.add_argument(
+        "--held-out", type=int, nargs="*", default=[4], help="masts that the models never saw (4)"
+    )
     parser.add_argument("--frames", type=int, default=300, help="channels a scene (300)")
-    parser.add_argument("--patterns", nargs="+", default=list(PATTERNS), choices=PATTERNS, help="pilot patterns")
-    parser.add_argument("--snr", type=float, nargs="+", default=[0, 10, 20, 30], help="SNR in dB (0 10 20 30)")
+    parser.add_argument(
+        "--patterns", nargs="+", default=list(PATTERNS), choices=PATTERNS, help="pilot patterns"
+    )
+    parser.add_argument(
+        "--snr", type=float, nargs="+", default=[0, 10, 20, 30], help="SNR in dB (0 10 20 30)"
+    )
     parser.add_argument("--only", nargs="+", help="estimators to run (all)")
     parser.add_argument("--gmm", type=int, default=64, help="components of the GMM (64)")
-    parser.add_argument("--training", type=int, default=6000, help="channels that the baselines train on (6000)")
+    parser.add_argument(
+        "--training", type=int, default=6000, help="channels that the baselines train on (6000)"
+    )
     parser.add_argument("--plot", metavar="FILE", help="picture of NMSE over SNR (.png, .svg, .pdf)")
     parser.add_argument("--markdown", metavar="FILE", help="the table for a document")
     common_options(parser)
@@ -56,11 +67,19 @@ def scenes(args, rng, carriers=64):
     training = channels.sparse(rng, m, carriers)
     if args.data:
         traced = channels.RayTraced(args.data, held_out=tuple(args.held_out))
-        training = np.concatenate([traced.draw(rng, m // 2, carriers), training[:m - m // 2]])
+        training = np.concatenate([traced.draw(rng, m // 2, carriers), training[: m - m // 2]])
         for name, test in traced.test.items():
-            out.append(Scene(f"{name}-unseen-mast", test[rng.permutation(len(test))[:n]], training,
-                             seen="city seen from other masts"))
-    out.append(Scene("synthetic-city", channels.unseen_city(rng, n, carriers), training, seen="law never seen"))
+            out.append(
+                Scene(
+                    f"{name}-unseen-mast",
+                    test[rng.permutation(len(test))[:n]],
+                    training,
+                    seen="city seen from other masts",
+                )
+            )
+    out.append(
+        Scene("synthetic-city", channels.unseen_city(rng, n, carriers), training, seen="law never seen")
+    )
     return out
 
 
@@ -68,7 +87,7 @@ def patterns(name, rng, carriers, groups):
     """One pilot set for each group of frames."""
     kind, _, number = name.partition("-")
     if kind == "irregular":
-        return [np.sort(rng.permutation(carriers)[:int(number)]) for _ in range(groups)]
+        return [np.sort(rng.permutation(carriers)[: int(number)]) for _ in range(groups)]
     if kind == "comb":
         return [np.arange(0, carriers, int(number))] * groups
     if kind == "block":
@@ -76,7 +95,7 @@ def patterns(name, rng, carriers, groups):
     return [np.arange(carriers)] * groups
 
 
-_mixtures = {}     # training set and size: one mixture serves all scenes with the same training
+_mixtures = {}  # training set and size: one mixture serves all scenes with the same training
 
 
 def mixture_of(args, training):
@@ -90,10 +109,15 @@ def estimators(args, scene, models):
     carriers = scene.h.shape[1]
     grid = baselines.diffusion.pilot_estimator("sbl", carriers).grid
     profile = baselines.delay_profile(scene.training, grid)
-    made = {"ls": lambda: baselines.native("ls", carriers), "lmmse": lambda: baselines.Lmmse(scene.training),
-            "lmmse-shrunk": lambda: baselines.Lmmse(scene.training, True), "omp": lambda: baselines.Omp(carriers),
-            "nomp": lambda: baselines.native("nomp", carriers), "sbl": lambda: baselines.native("sbl", carriers, profile),
-            f"gmm{args.gmm}": lambda: mixture_of(args, scene.training)}
+    made = {
+        "ls": lambda: baselines.native("ls", carriers),
+        "lmmse": lambda: baselines.Lmmse(scene.training),
+        "lmmse-shrunk": lambda: baselines.Lmmse(scene.training, True),
+        "omp": lambda: baselines.Omp(carriers),
+        "nomp": lambda: baselines.native("nomp", carriers),
+        "sbl": lambda: baselines.native("sbl", carriers, profile),
+        f"gmm{args.gmm}": lambda: mixture_of(args, scene.training),
+    }
     if scene.genie is not None:
         made["genie"] = lambda: baselines.Genie(scene.genie)
     made.update({name: (lambda name=name: baselines.native("diffusion", 0, model=name)) for name in models})
@@ -123,15 +147,30 @@ def measure(scene, made, pattern, snr_db, seed, groups=10):
         pairs = np.stack([np.concatenate(error), np.sum(np.abs(scene.h) ** 2, 1)], 1)
         ratio = lambda p: 10 * np.log10(p[:, 0].sum() / p[:, 1].sum())
         low, high = metrics.bootstrap(pairs, ratio, resamples=200, seed=seed)
-        rows.append({"study": "ofdm", "scene": scene.name, "pilots": pattern, "bits": None, "snr_db": snr_db,
-                     "estimator": name, "nmse_db": ratio(pairs), "nmse_db_low": low, "nmse_db_high": high,
-                     "us_per_estimate": 1e6 * float(np.median(elapsed)), "frames": len(scene.h),
-                     "believed_over_actual": float(np.concatenate(believed).sum() / pairs[:, 0].sum()) if believed else None})
+        rows.append(
+            {
+                "study": "ofdm",
+                "scene": scene.name,
+                "pilots": pattern,
+                "bits": None,
+                "snr_db": snr_db,
+                "estimator": name,
+                "nmse_db": ratio(pairs),
+                "nmse_db_low": low,
+                "nmse_db_high": high,
+                "us_per_estimate": 1e6 * float(np.median(elapsed)),
+                "frames": len(scene.h),
+                "believed_over_actual": (
+                    float(np.concatenate(believed).sum() / pairs[:, 0].sum()) if believed else None
+                ),
+            }
+        )
     return rows
 
 
 def hash_of(text):
     import zlib
+
     return zlib.crc32(text.encode())
 
 
@@ -140,42 +179,67 @@ def table(rows, markdown=False):
     names = list(dict.fromkeys(r["estimator"] for r in rows))
     lines = []
     if markdown:
-        lines += ["| scene | pilots | SNR dB | " + " | ".join(names) + " |", "| --- " * (3 + len(names)) + "|"]
+        lines += [
+            "| scene | pilots | SNR dB | " + " | ".join(names) + " |",
+            "| --- " * (3 + len(names)) + "|",
+        ]
     else:
         lines.append(f"{'scene':22s}{'pilots':14s}{'SNR':>4s}  " + "".join(f"{n[-14:]:>15s}" for n in names))
     for key in dict.fromkeys((r["scene"], r["pilots"], r["snr_db"]) for r in rows):
         values = {r["estimator"]: r["nmse_db"] for r in rows if (r["scene"], r["pilots"], r["snr_db"]) == key}
         best = min(v for k, v in values.items() if k != "genie")
         if markdown:
-            text = [f"**{values[n]:.1f}**" if n in values and values[n] <= best and n != "genie" else
-                    f"{values[n]:.1f}" if n in values else "-" for n in names]
+            text = [
+                (
+                    f"**{values[n]:.1f}**"
+                    if n in values and values[n] <= best and n != "genie"
+                    else f"{values[n]:.1f}" if n in values else "-"
+                )
+                for n in names
+            ]
             lines.append(f"| {key[0]} | {key[1]} | {key[2]:g} | " + " | ".join(text) + " |")
         else:
-            lines.append(f"{key[0]:22s}{key[1]:14s}{key[2]:4g}  "
-                         + "".join(f"{values[n]:15.2f}" if n in values else f"{'-':>15s}" for n in names))
+            lines.append(
+                f"{key[0]:22s}{key[1]:14s}{key[2]:4g}  "
+                + "".join(f"{values[n]:15.2f}" if n in values else f"{'-':>15s}" for n in names)
+            )
     return "\n".join(lines)
 
 
 def plot(rows, path):
     """NMSE over SNR with 95% intervals, one panel for each scene and pattern."""
     import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+
     places = list(dict.fromkeys(r["scene"] for r in rows))
     kinds = list(dict.fromkeys(r["pilots"] for r in rows))
     names = list(dict.fromkeys(r["estimator"] for r in rows))
-    fig, axes = plt.subplots(len(kinds), len(places), figsize=(3.4 * len(places), 2.6 * len(kinds)), squeeze=False,
-                             sharex=True)
+    fig, axes = plt.subplots(
+        len(kinds), len(places), figsize=(3.4 * len(places), 2.6 * len(kinds)), squeeze=False, sharex=True
+    )
     for i, kind in enumerate(kinds):
         for j, place in enumerate(places):
             for c, name in enumerate(names):
                 line = [r for r in rows if (r["scene"], r["pilots"], r["estimator"]) == (place, kind, name)]
                 if line:
                     x, y = [r["snr_db"] for r in line], [r["nmse_db"] for r in line]
-                    band = [[a - r["nmse_db_low"] for a, r in zip(y, line)], [r["nmse_db_high"] - a for a, r in zip(y, line)]]
+                    band = [
+                        [a - r["nmse_db_low"] for a, r in zip(y, line)],
+                        [r["nmse_db_high"] - a for a, r in zip(y, line)],
+                    ]
                     ours = name.startswith("ce-")
-                    axes[i, j].errorbar(x, y, np.abs(band), label=name, color="k" if name == "genie" else f"C{c}",
-                                        lw=2.2 if ours else 1, ls=":" if name == "genie" else "-", marker="o" if ours else ".")
+                    axes[i, j].errorbar(
+                        x,
+                        y,
+                        np.abs(band),
+                        label=name,
+                        color="k" if name == "genie" else f"C{c}",
+                        lw=2.2 if ours else 1,
+                        ls=":" if name == "genie" else "-",
+                        marker="o" if ours else ".",
+                    )
             axes[i, j].set_ylim(bottom=max(axes[i, j].get_ylim()[0], -40), top=2)
             axes[i, j].grid(alpha=0.3)
             if i == 0:
@@ -195,8 +259,11 @@ def plot(rows, path):
 
 def run(args):
     rng = np.random.default_rng(args.seed)
-    models = args.model or [m.name for m in baselines.diffusion.models()
-                            if m.task == "estimator" and m.name.startswith("ce-ofdm64")]
+    models = args.model or [
+        m.name
+        for m in baselines.diffusion.models()
+        if m.task == "estimator" and m.name.startswith("ce-ofdm64")
+    ]
     rows, notes = [], {}
     for scene in scenes(args, rng):
         made = estimators(args, scene, models)
@@ -204,7 +271,7 @@ def run(args):
         for name in made:
             if name.startswith("gmm"):
                 steps = made[name].likelihoods
-                notes["gmm"] = f"{len(steps)} EM iterations, last gain {steps[-1] - steps[-2]:.3f} nat per channel"
+                notes["gmm"] = f"{len(steps)} EM iterations, last gain {steps[-1] - steps[-2]:.3f} nat"
         for pattern in progress(args.patterns, desc=scene.name):
             for snr_db in args.snr:
                 rows += measure(scene, made, pattern, snr_db, args.seed)
@@ -214,5 +281,12 @@ def run(args):
             f.write(table(rows, markdown=True) + "\n")
     if args.plot:
         plot(rows, args.plot)
-    write_json(args.json, {"rows": rows, "notes": notes, "models": models,
-                           "settings": {k: v for k, v in vars(args).items() if k != "json"}})
+    write_json(
+        args.json,
+        {
+            "rows": rows,
+            "notes": notes,
+            "models": models,
+            "settings": {k: v for k, v in vars(args).items() if k != "json"},
+        },
+    )

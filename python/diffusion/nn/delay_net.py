@@ -18,6 +18,7 @@ positions), so the pattern is an input like any other.
 With mu = 0 and gamma = |m|^2 + v this is the EM of sparse Bayesian learning (Tipping 2001); the
 network starts there (zero output layer) and learns what scenes look like.
 """
+
 import math
 
 import torch
@@ -59,11 +60,20 @@ class DelayUnrolled(nn.Module):
     def __init__(self, carriers=64, taps=None, steps=4, width=32, kernel=5, embedding=6, gates=5):
         super().__init__()
         taps = taps or 2 * carriers
-        self.config = dict(carriers=carriers, taps=taps, steps=steps, width=width, kernel=kernel,
-                           embedding=embedding, gates=gates)
+        self.config = dict(
+            carriers=carriers,
+            taps=taps,
+            steps=steps,
+            width=width,
+            kernel=kernel,
+            embedding=embedding,
+            gates=gates,
+        )
         self.prior = nn.Parameter(torch.linspace(-2.0, -7.0, taps))
-        self.steps = nn.ModuleList(Step(taps, self.FEATURES, width, kernel, embedding, gates) for _ in range(steps))
-        self.spread = nn.Linear(width_of_spread(), 1)
+        self.steps = nn.ModuleList(
+            Step(taps, self.FEATURES, width, kernel, embedding, gates) for _ in range(steps)
+        )
+        self.spread = nn.Linear(4, 1)
         nn.init.zeros_(self.spread.weight)
         nn.init.zeros_(self.spread.bias)
         k = torch.arange(carriers, dtype=torch.float64) - carriers // 2
@@ -78,7 +88,7 @@ class DelayUnrolled(nn.Module):
         carriers = self.config["carriers"]
         count = y.shape[1]
         scale = (y.abs() ** 2).mean(1, keepdim=True).clamp_min(1e-30).sqrt()
-        noise = (noise_var[:, None] / scale ** 2).clamp(1e-5, 4.0)
+        noise = (noise_var[:, None] / scale**2).clamp(1e-5, 4.0)
         y = (y / scale).to(torch.complex128)
         lag = pilots[:, :, None] - pilots[:, None, :] + carriers - 1
         eye = torch.eye(count, dtype=torch.complex128)
@@ -93,37 +103,57 @@ class DelayUnrolled(nn.Module):
                 outputs.append((m @ self.fourier.to(torch.complex64).T) * scale)
             if step is None:
                 break
-            v = (gamma - gamma ** 2 * q).clamp_min(0) + 1e-9
-            power = m.real ** 2 + m.imag ** 2 + 1e-9
-            z2 = (z.real ** 2 + z.imag ** 2).clamp_min(1e-9) / q.clamp_min(1e-9)
+            v = (gamma - gamma**2 * q).clamp_min(0) + 1e-9
+            power = m.real**2 + m.imag**2 + 1e-9
+            z2 = (z.real**2 + z.imag**2).clamp_min(1e-9) / q.clamp_min(1e-9)
             pair = m * m.roll(1, 1).conj()
-            pair = pair / (pair.real ** 2 + pair.imag ** 2 + 1e-12).sqrt()
-            x = torch.stack([log_gamma * 0.3 + 1, v.log() * 0.3 + 1, power.log() * 0.3 + 1, (z2 + 1e-4).log() * 0.5,
-                             pair.real, pair.imag], 1)
+            pair = pair / (pair.real**2 + pair.imag**2 + 1e-12).sqrt()
+            x = torch.stack(
+                [
+                    log_gamma * 0.3 + 1,
+                    v.log() * 0.3 + 1,
+                    power.log() * 0.3 + 1,
+                    (z2 + 1e-4).log() * 0.5,
+                    pair.real,
+                    pair.imag,
+                ],
+                1,
+            )
             out = step(x, condition)
-            log_gamma = ((power + v).log() + out[..., 0] + (power.log() - v.log()).clamp(-8, 8) * out[..., 1]
-                         ).clamp(LOG_MIN, LOG_MAX)
+            log_gamma = (
+                (power + v).log() + out[..., 0] + (power.log() - v.log()).clamp(-8, 8) * out[..., 1]
+            ).clamp(LOG_MIN, LOG_MAX)
             n = (out.shape[2] - 2) // 2
-            gate = torch.complex(out[..., 2:2 + n], out[..., 2 + n:])
+            gate = torch.complex(out[..., 2 : 2 + n], out[..., 2 + n :])
             mu = sum(gate[..., j] * m.roll(n // 2 - j, 1) for j in range(n))
         # posterior variance of each carrier, in units of the noise, corrected by a learned factor
         c = self._cross(gamma, pilots)
-        base = gamma.double().sum(1, keepdim=True) - (c.conj() * torch.einsum("bpq,bkq->bkp", solve, c)).real.sum(2)
+        explained = (c.conj() * torch.einsum("bpq,bkq->bkp", solve, c)).real.sum(2)
+        base = gamma.double().sum(1, keepdim=True) - explained
         base = base.float().clamp_min(1e-9)
-        fit = torch.stack([base.mean(1).log(), base.log().mean(1), noise[:, 0].log(),
-                           torch.full_like(noise[:, 0], math.log(count))], 1)
-        err = base.detach() * torch.exp(self.spread(fit.detach() * 0.3)) * scale ** 2
+        fit = torch.stack(
+            [
+                base.mean(1).log(),
+                base.log().mean(1),
+                noise[:, 0].log(),
+                torch.full_like(noise[:, 0], math.log(count)),
+            ],
+            1,
+        )
+        err = base.detach() * torch.exp(self.spread(fit.detach() * 0.3)) * scale**2
         return (outputs if every else outputs[-1]), err
 
     def _guide(self, y, pilots, lag, eye, gamma, mu, noise):
         """Posterior of the belief: mean m, adjoint residual z, its scale q = diag(F_p^H S^-1 F_p), S^-1.
         In double precision: at 35 dB S is too ill-conditioned for two float programs to agree."""
-        r = gamma.double().to(torch.complex128) @ self.lags.T           # (B, 2 carriers - 1)
+        r = gamma.double().to(torch.complex128) @ self.lags.T  # (B, 2 carriers - 1)
         s = r.gather(1, lag.flatten(1)).view(lag.shape) + noise.double()[:, :, None] * eye
         a = torch.linalg.inv(s)
         residual = y if mu is None else y - (mu.to(torch.complex128) @ self.fourier.T).gather(1, pilots)
         alpha = (a @ residual[:, :, None])[:, :, 0]
-        spectrum = torch.zeros(y.shape[0], self.config["carriers"], dtype=torch.complex128).scatter(1, pilots, alpha)
+        spectrum = torch.zeros(y.shape[0], self.config["carriers"], dtype=torch.complex128).scatter(
+            1, pilots, alpha
+        )
         z = (spectrum @ self.fourier.conj()).to(torch.complex64)
         sums = torch.zeros_like(r).scatter_add(1, lag.flatten(1), a.flatten(1))
         q = (sums @ self.lags.conj()).real.float()
@@ -136,7 +166,3 @@ class DelayUnrolled(nn.Module):
         r = gamma.double().to(torch.complex128) @ self.lags.T
         lag = pilots[:, None, :] - torch.arange(carriers)[None, :, None] + carriers - 1
         return r.gather(1, lag.flatten(1)).view(lag.shape)
-
-
-def width_of_spread():
-    return 4

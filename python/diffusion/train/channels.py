@@ -6,6 +6,7 @@ to unit mean power. Delays are in samples of the carriers' whole bandwidth (1 / 
 carrier k sees exp(-2 pi j (k - carriers/2) delay / carriers). Delays beyond ``carriers`` samples
 alias, as they do on the air.
 """
+
 from pathlib import Path
 
 import numpy as np
@@ -59,18 +60,20 @@ def mixture(rng, n, carriers):
 
 def sparse(rng, n, carriers, clusters=7, rays=4):
     """City-like: a few clusters of specular rays, exponential decay with log-normal shadowing."""
-    reach = np.exp(rng.uniform(np.log(2), np.log(40), (n, 1, 1)))           # samples
+    reach = np.exp(rng.uniform(np.log(2), np.log(40), (n, 1, 1)))  # samples
     count = rng.integers(1, clusters + 1, (n, 1, 1))
     start = rng.exponential(1, (n, clusters, 1)) * reach
     start[:, 0] = 0
     inside = np.exp(rng.uniform(np.log(0.05), np.log(2), (n, clusters, 1)))
     offset = rng.exponential(1, (n, clusters, rays)) * inside
     offset[..., 0] = 0
-    used = (np.arange(clusters)[:, None] < count) & (np.arange(rays) < rng.integers(1, rays + 1, (n, clusters, 1)))
+    used = (np.arange(clusters)[:, None] < count) & (
+        np.arange(rays) < rng.integers(1, rays + 1, (n, clusters, 1))
+    )
     slope = np.exp(rng.uniform(np.log(0.3), np.log(3), (n, 1, 1)))
     shadow = rng.normal(0, rng.uniform(1, 8, (n, 1, 1)), (n, clusters, 1)) + rng.normal(0, 3, offset.shape)
     power = used * np.exp(-slope * start / reach - offset / inside) * 10 ** (shadow / 10)
-    power[:, 0, 0] *= np.where(rng.random(n) < 0.4, 10 ** rng.uniform(0, 1.5, n), 1)   # line of sight
+    power[:, 0, 0] *= np.where(rng.random(n) < 0.4, 10 ** rng.uniform(0, 1.5, n), 1)  # line of sight
     gain = np.sqrt(power) * phasor(rng, power.shape)
     return unit_power(response((start + offset).reshape(n, -1), gain.reshape(n, -1), carriers))
 
@@ -94,13 +97,15 @@ def unseen_city(rng, n, carriers):
     mean_gap = rng.uniform(1, 8, (n, 1))
     delay = np.cumsum(rng.exponential(1, (n, most)) * mean_gap, 1)
     delay -= delay[:, :1]
-    power = (1 + delay / 2) ** -rng.uniform(1, 2.5, (n, 1)) * 10 ** (0.4 * np.clip(rng.standard_t(3, delay.shape), -6, 6))
+    power = (1 + delay / 2) ** -rng.uniform(1, 2.5, (n, 1)) * 10 ** (
+        0.4 * np.clip(rng.standard_t(3, delay.shape), -6, 6)
+    )
     power *= delay < carriers
     return unit_power(response(delay, np.sqrt(power) * phasor(rng, delay.shape), carriers))
 
 
 def shifted(rng, h):
-    """Applies the timing offset that a good synchroniser leaves: none, or -1 to 3 samples (positive: later)."""
+    """Applies the timing offset that a good synchroniser leaves: none, or -1 to 3 samples, later positive."""
     n, carriers = h.shape
     u = rng.random(n)
     offset = np.where(u < 0.6, 0, rng.uniform(-1, 3, n))
@@ -118,7 +123,9 @@ class RayTraced:
         for scene in scenes:
             file = folder / f"siso_ofdm_{scene}.npz"
             if not file.exists():
-                raise FileNotFoundError(f"{file} does not exist: give the folder of the ray-traced files with --data")
+                raise FileNotFoundError(
+                    f"{file} does not exist: give the folder of the ray-traced files with --data"
+                )
             with np.load(file) as f:
                 h, mast = unit_power(f["h"]), f["tx_id"]
             out = np.isin(mast, held_out)
@@ -128,7 +135,7 @@ class RayTraced:
                     if mast[link] not in held_out:
                         part = slice(f["offset"][i], f["offset"][i + 1])
                         delay, power = f["delay_s"][part], f["power"][part]
-                        order = np.argsort(power)[::-1][:32]    # what lies below is a millionth of the power
+                        order = np.argsort(power)[::-1][:32]  # what lies below is a millionth of the power
                         self.paths.append((delay[order] * spacing_hz, power[order] / power[order].sum()))
         self._all = np.concatenate(list(self.train.values()))
 
@@ -140,7 +147,7 @@ class RayTraced:
         delay, gain = np.zeros((n - m, 32)), np.zeros((n - m, 32))
         for i, j in enumerate(rng.integers(len(self.paths), size=n - m)):
             d, p = self.paths[j]
-            delay[i, :len(d)], gain[i, :len(p)] = d * 64, np.sqrt(p)
+            delay[i, : len(d)], gain[i, : len(p)] = d * 64, np.sqrt(p)
         delay *= np.exp(rng.uniform(np.log(0.6), np.log(1.4), (n - m, 1)))
         fresh = response(delay, gain * phasor(rng, gain.shape), carriers)
         return unit_power(np.concatenate([h, fresh]))

@@ -7,6 +7,7 @@ Every batch has new channels (ray-traced files and synthetic laws), a new number
 pilot pattern for every sample, SNR -5 to 35 dB and a timing offset of a few samples. Nothing is
 stored, so nothing can be learned by heart except the ray-traced links themselves.
 """
+
 import math
 import time
 from pathlib import Path
@@ -17,14 +18,20 @@ SOURCES = {"ray": 0.3, "sparse": 0.27, "tdl": 0.1, "exponential": 0.33}
 
 def add_arguments(parser):
     parser.add_argument("--carriers", type=int, default=64, help="carriers of the OFDM symbol (64)")
-    parser.add_argument("--data", type=Path, help="folder with siso_ofdm_*.npz and paths_*.npz; none: synthetic only")
-    parser.add_argument("--scenes", default="etoile,munich", help="ray-traced scenes to train on (etoile,munich)")
+    parser.add_argument(
+        "--data", type=Path, help="folder with siso_ofdm_*.npz and paths_*.npz; none: synthetic only"
+    )
+    parser.add_argument(
+        "--scenes", default="etoile,munich", help="ray-traced scenes to train on (etoile,munich)"
+    )
     parser.add_argument("--held-out", type=int, nargs="*", default=[4], help="masts left out of training (4)")
     parser.add_argument("--steps", type=int, default=4, help="unrolled steps of the network (4)")
     parser.add_argument("--width", type=int, default=32, help="channels of its hidden layers (32)")
     parser.add_argument("--kernel", type=int, default=5, help="taps its convolutions span (5)")
     parser.add_argument("--minutes", type=float, default=30.0, help="time allowed (30)")
-    parser.add_argument("--iterations", type=int, default=0, help="batches instead of minutes: repeatable to the bit")
+    parser.add_argument(
+        "--iterations", type=int, default=0, help="batches instead of minutes: repeatable to the bit"
+    )
     parser.add_argument("--batch", type=int, default=96, help="channels a batch (96)")
     parser.add_argument("--rate", type=float, default=2e-3, help="largest learning rate of Adam (0.002)")
     parser.add_argument("--seed", type=int, default=1, help="seed of weights and data (1)")
@@ -37,8 +44,11 @@ class Source:
 
     def __init__(self, args, rng):
         from . import channels
+
         self.c, self.rng, self.carriers = channels, rng, args.carriers
-        self.traced = channels.RayTraced(args.data, args.scenes.split(","), tuple(args.held_out)) if args.data else None
+        self.traced = (
+            channels.RayTraced(args.data, args.scenes.split(","), tuple(args.held_out)) if args.data else None
+        )
         share = dict(SOURCES)
         if not self.traced:
             share["sparse"] += share.pop("ray")
@@ -56,18 +66,23 @@ class Source:
 
     def batch(self, size):
         import numpy as np
+
         rng, n = self.rng, self.carriers
         parts = rng.multinomial(size, self.share)
         h = []
         origin = np.repeat(np.arange(len(parts)), parts)
         for name, part in zip(self.names, parts):
             if part:
-                h.append(self.traced.draw(rng, part, n) if name == "ray" else getattr(self.c, name)(rng, part, n))
+                h.append(
+                    self.traced.draw(rng, part, n) if name == "ray" else getattr(self.c, name)(rng, part, n)
+                )
         h = self.c.shifted(rng, np.concatenate(h))
         pilots, kind = self.c.pilot_pattern(rng, size, n, self.counts())
         snr_db = rng.uniform(*SNR_DB, size)
         noise_var = 10 ** (-snr_db / 10)
-        y = np.take_along_axis(h, pilots, 1) + np.sqrt(noise_var)[:, None] * self.c.rayleigh(rng, pilots.shape)
+        y = np.take_along_axis(h, pilots, 1) + np.sqrt(noise_var)[:, None] * self.c.rayleigh(
+            rng, pilots.shape
+        )
         return h, y.astype(np.complex64), pilots, noise_var.astype(np.float32), kind, origin
 
 
@@ -79,17 +94,24 @@ class Difficulty:
 
     def __init__(self, carriers, sources):
         import torch
+
         self.carriers, self.sources = carriers, sources
-        self.net = torch.nn.Sequential(torch.nn.Linear(3 + 4 + sources, 48), torch.nn.SiLU(), torch.nn.Linear(48, 1))
+        self.net = torch.nn.Sequential(
+            torch.nn.Linear(3 + 4 + sources, 48), torch.nn.SiLU(), torch.nn.Linear(48, 1)
+        )
         self.optimiser = torch.optim.Adam(self.net.parameters(), 3e-3)
-        self.rows = torch.full((9, 3), float("nan"))    # what is printed: irregular and comb, 1/4 and 1/8 pilots
+        self.rows = torch.full(
+            (9, 3), float("nan")
+        )  # what is printed: irregular and comb, 1/4 and 1/8 pilots
 
     def weights(self, error, noise_var, count, kind, source):
         import torch
+
         one_hot = torch.nn.functional.one_hot
         fraction = torch.full_like(noise_var, math.log2(count / self.carriers))
-        x = torch.cat([torch.stack([0.3 * noise_var.log() + 1, 0.5 * fraction + 1, 0.3 * (0.5 * fraction + 1) * noise_var.log()], 1),
-                       one_hot(kind, 4), one_hot(source, self.sources)], 1)
+        level, fraction = 0.3 * noise_var.log() + 1, 0.5 * fraction + 1
+        known = torch.stack([level, fraction, 0.3 * fraction * noise_var.log()], 1)
+        x = torch.cat([known, one_hot(kind, 4), one_hot(source, self.sources)], 1)
         expected = self.net(x)[:, 0]
         loss = ((error * torch.exp(-expected)).clamp_max(100) + expected).mean()
         self.optimiser.zero_grad()
@@ -100,6 +122,7 @@ class Difficulty:
 
     def _note(self, error, noise_var, count, kind):
         import torch
+
         column = {(16, 0): 0, (8, 0): 1, (16, 1): 2}
         for (part, k), j in column.items():
             if count * 64 == part * self.carriers:
@@ -115,6 +138,7 @@ def run(args):
     import numpy as np
     import torch
     from ..nn.delay_net import DelayUnrolled
+
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
@@ -122,7 +146,9 @@ def run(args):
     net = DelayUnrolled(args.carriers, steps=args.steps, width=args.width, kernel=args.kernel)
     if args.resume:
         net.load_state_dict(torch.load(args.resume, weights_only=True), strict=False)
-    average = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998))
+    average = torch.optim.swa_utils.AveragedModel(
+        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998)
+    )
     optimiser = torch.optim.Adam(net.parameters(), args.rate, betas=(0.9, 0.98))
     balance = Difficulty(args.carriers, len(source.names))
     print(f"{sum(p.numel() for p in net.parameters())} parameters", flush=True)
@@ -132,7 +158,9 @@ def run(args):
         if done >= 1:
             break
         for group in optimiser.param_groups:
-            group["lr"] = args.rate * min(1, (i + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+            group["lr"] = (
+                args.rate * min(1, (i + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+            )
         loss, error = step(net, source, balance, args.batch)
         optimiser.zero_grad()
         loss.backward()
@@ -143,8 +171,11 @@ def run(args):
         log.append(float(error))
         i += 1
         if i % 200 == 0:
-            print(f"{i:6d} {time.monotonic() - start:6.0f} s  weighted {np.mean(log[-200:]):.4f}  dB "
-                  + report(balance), flush=True)
+            print(
+                f"{i:6d} {time.monotonic() - start:6.0f} s  weighted {np.mean(log[-200:]):.4f}  dB "
+                + report(balance),
+                flush=True,
+            )
             torch.save(average.module.state_dict(), args.out.with_suffix(".pt"))
     torch.save(average.module.state_dict(), args.out.with_suffix(".pt"))
     save(average.module, args, i)
@@ -152,6 +183,7 @@ def run(args):
 
 def step(net, source, balance, size):
     import torch
+
     h, y, pilots, noise_var, kind, origin = (torch.from_numpy(a) for a in source.batch(size))
     outputs, err_var = net(y, pilots, noise_var, every=True)
     errors = [((o - h).abs() ** 2).mean(1) for o in outputs]
@@ -169,9 +201,12 @@ def step(net, source, balance, size):
 
 def report(balance):
     import torch
+
     rows = 10 * torch.log10(balance.rows)
-    return "  ".join(name + " " + "/".join(f"{rows[i, j]:.1f}" for i in (1, 3, 5, 7))
-                     for j, name in enumerate(("irregular 1/4", "irregular 1/8", "comb-4")))
+    return "  ".join(
+        name + " " + "/".join(f"{rows[i, j]:.1f}" for i in (1, 3, 5, 7))
+        for j, name in enumerate(("irregular 1/4", "irregular 1/8", "comb-4"))
+    )
 
 
 def save(net, args, iterations):
@@ -179,15 +214,29 @@ def save(net, args, iterations):
     import shlex
     import sys
     from ..nn.export import save_model
+
     name = args.out.stem
-    options = vars(args)
+    traced = f"ray-traced {args.scenes}, masts {args.held_out} left out; " if args.data else ""
     command = "gr-diffusion train estimator " + " ".join(shlex.quote(a) for a in sys.argv[3:])
-    save_model(args.out, net, {
-        "name": name, "task": "estimator", "prediction_type": "sample", "schedule": {"kind": "continuous"},
-        "network": {"kind": "delay_unrolled", **net.config}, "snr_db": list(SNR_DB),
-        "channel": {"kind": "ofdm", "carriers": args.carriers},
-        "provenance": {"command": command, "seed": args.seed, "iterations": iterations, "batch": args.batch,
-                       "minutes": args.minutes,
-                       "data": f"ray-traced {args.scenes}, masts {options['held_out']} left out; synthetic laws"
-                       if args.data else "synthetic laws"}})
+    save_model(
+        args.out,
+        net,
+        {
+            "name": name,
+            "task": "estimator",
+            "prediction_type": "sample",
+            "schedule": {"kind": "continuous"},
+            "network": {"kind": "delay_unrolled", **net.config},
+            "snr_db": list(SNR_DB),
+            "channel": {"kind": "ofdm", "carriers": args.carriers},
+            "provenance": {
+                "command": command,
+                "seed": args.seed,
+                "iterations": iterations,
+                "batch": args.batch,
+                "minutes": args.minutes,
+                "data": traced + "synthetic laws",
+            },
+        },
+    )
     print(f"wrote {args.out} after {iterations} batches", flush=True)
