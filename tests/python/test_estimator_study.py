@@ -217,3 +217,20 @@ def test_evaluation_writes_its_rows(tmp_path, capsys):
         if r["scene"] == "exponential-mixture"
     )
     assert (tmp_path / "e.png").stat().st_size > 1000 and "| scene |" in (tmp_path / "e.md").read_text()
+
+
+@pytest.mark.parametrize("name, over_sbl", [("ce-ofdm64", 0.3)])
+def test_shipped_model_is_ahead_on_sparse_channels_of_another_law(name, over_sbl):
+    rng = np.random.default_rng(11)
+    h, variance = channels.unseen_city(rng, 300, 64), 0.1
+    training = channels.sparse(rng, 2000, 64)
+    pilots = np.sort(rng.permutation(64)[:16])
+    y = (h[:, pilots] + np.sqrt(variance) * channels.rayleigh(rng, (300, 16))).astype(np.complex64)
+    est = diffusion.Estimator(name)
+    estimate, err_var = est(y, pilots, variance)
+    grid = diffusion.pilot_estimator("sbl", 64).grid
+    sbl = baselines.native("sbl", 64, baselines.delay_profile(training, grid))(y, pilots, variance)
+    score = nmse_db(estimate, h)
+    assert score < nmse_db(baselines.Lmmse(training)(y, pilots, variance), h) - 1.5
+    assert score < nmse_db(sbl, h) - over_sbl
+    assert 0.5 < err_var.sum() / np.sum(np.abs(estimate - h) ** 2) < 2
