@@ -150,6 +150,7 @@ receiver::chunk receiver::read(std::complex<float>* out, size_t n, long timeout_
                                              medium::ring_size / 2);
     const int64_t wanted = int64_t(std::min(n, piece));
     while (true) {
+        const bool late = std::chrono::steady_clock::now() >= deadline; // before what is ready then
         const int64_t ready = horizon() - d_next;
         if (!d_medium->fast() && ready > buffer) {
             d_overflows++;
@@ -157,7 +158,6 @@ receiver::chunk receiver::read(std::complex<float>* out, size_t n, long timeout_
             d_next = horizon();
             return { SOAPY_SDR_OVERFLOW, time_of(lost), false };
         }
-        const bool late = std::chrono::steady_clock::now() >= deadline;
         if (ready >= wanted || (late && ready > 0)) {
             n = size_t(std::min<int64_t>(int64_t(n), ready));
             break;

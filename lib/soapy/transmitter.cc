@@ -166,10 +166,11 @@ int transmitter::write(const std::complex<float>* x,
     }
     // Enough room that calls stay large; less if the caller has less.
     const int64_t wanted = std::min<int64_t>(n, 1024);
-    while (limit() - d_next < wanted) {
-        lock.unlock();
-        if (std::chrono::steady_clock::now() >= deadline)
+    // The room is looked at after the clock: a thread that was kept waiting still gets what there is.
+    for (bool late = timeout_us <= 0; limit() - d_next < wanted; late = std::chrono::steady_clock::now() >= deadline) {
+        if (late)
             return SOAPY_SDR_TIMEOUT;
+        lock.unlock();
         std::this_thread::sleep_for(std::chrono::microseconds(200));
         lock.lock();
         if (!d_active)

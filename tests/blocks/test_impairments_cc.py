@@ -308,3 +308,15 @@ def test_not_finite_samples_stay_single():
     huge = np.full(10, 3e38 + 3e38j, np.complex64)
     for pa in ("rapp", "saleh"):
         assert np.isfinite(diffusion.impairments(pa=pa)(huge)).all()
+
+
+def test_what_the_documentation_says_of_gr_channels_holds():
+    from gnuradio import channels
+    x = np.zeros(200000, np.complex64)
+    y = run(channels.channel_model(0.3, 0, 1.0, [1], 5), x)
+    assert abs(np.mean(np.abs(y) ** 2) / 0.09 - 1) < 4 / np.sqrt(x.size)  # noise voltage: RMS of complex noise
+    tone_in = tone(4096, 300)
+    y = run(channels.impairments(-200, 0, 0, 0, 0, 100 / 4096, 0, 0), tone_in)
+    assert np.argmax(np.abs(np.fft.fft(y))) == 300  # its frequency offset is undone at its output
+    first, second = (run(channels.phase_noise_gen(0.1, 1.0), np.ones(1000, np.complex64)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)  # one seed in every instance

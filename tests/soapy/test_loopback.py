@@ -194,16 +194,17 @@ def test_a_different_rate_is_resampled_and_another_band_is_silent(medium):
 
 
 def test_timestamps_and_timed_bursts_meet(medium):
-    with Radio(medium=medium, **CLEAN).tune(RX, rate=RATE).open(RX) as rx, \
-            Radio(medium=medium, dac_bits=0).tune(TX, rate=RATE).open(TX) as tx:
+    rate = 200e3  # slow enough that a busy machine keeps up
+    with Radio(medium=medium, rx_buffer_ms=2000, **CLEAN).tune(RX, rate=rate).open(RX) as rx, \
+            Radio(medium=medium, dac_bits=0).tune(TX, rate=rate).open(TX) as tx:
         rx.start(RX)
         tx.start(TX)
-        when = tx.time() + 60_000_000
+        when = tx.time() + 250_000_000
         x = qpsk(3000)
         assert tx.write_all(x, HAS_TIME | END_BURST, when) == 3000
-        y, start = rx.read_all(120000)
+        y, start = rx.read_all(100000)
         at = int(np.flatnonzero(np.abs(y) > 0.1)[0])
-        assert abs(start + at / RATE * 1e9 - when) < 2000  # within two samples
+        assert abs(start + at / rate * 1e9 - when) < 2e9 / rate  # within two samples
         np.testing.assert_allclose(y[at:at + 3000], x, atol=1e-6)
         assert np.abs(y[at + 3000:]).max() < 1e-9
         assert tx.status()[:2] == (0, END_BURST | HAS_TIME)
@@ -222,20 +223,23 @@ def test_underflow_and_overflow_are_reported(medium):
         time.sleep(0.2)
         rails, code, flags, lost_at = rx.read(100)
         assert code == OVERFLOW and flags & HAS_TIME
-        rails, code, flags, time_ns = rx.read(100)
+        overflows, code = 1, OVERFLOW
+        while code == OVERFLOW:  # a busy machine may make more of them
+            rails, code, flags, time_ns = rx.read(100)
+            overflows += code == OVERFLOW
         assert code == 100 and time_ns - lost_at > 150_000_000
-        assert rx.sensor("overflows") == "1"
+        assert rx.sensor("overflows") == str(overflows)
         tx.write_all(qpsk(1000))
         assert tx.status()[0] == UNDERFLOW and tx.sensor("underflows") == "1"
 
 
 def test_finite_acquisition_starts_in_time_and_ends(medium):
-    with Radio(medium=medium, **CLEAN).tune(RX, rate=RATE).open(RX) as rx:
-        when = rx.time() + 30_000_000
+    with Radio(medium=medium, rx_buffer_ms=2000, **CLEAN).tune(RX, rate=200e3).open(RX) as rx:
+        when = rx.time() + 250_000_000
         rx.start(RX, when, 5000)
-        rails, code, flags, time_ns = rx.read(4096)
-        assert code == 4096 and not flags & END_BURST and 0 <= time_ns - when < 2000
-        rails, code, flags, _ = rx.read(4096)
+        rails, code, flags, time_ns = rx.read(4096, 5000000)
+        assert code == 4096 and not flags & END_BURST and 0 <= time_ns - when < 5000
+        rails, code, flags, _ = rx.read(4096, 5000000)
         assert code == 904 and flags & END_BURST
         assert rx.read(10, 1000)[1] == TIMEOUT
 
