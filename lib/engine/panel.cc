@@ -36,7 +36,6 @@ constexpr size_t panel_rows = max_vectors * L;
 
 struct tile_arguments {
     const float *x, *x2, *w, *w2, *scale, *shift;
-    float floor; // 0 for ReLU, else lowest
     size_t n1, n2, pitch; // pitch: outputs that stand together in w
     float* out;
 };
@@ -60,7 +59,7 @@ HWY_INLINE void accumulate(V (&sum)[F][R], const float* x, const float* w, size_
     }
 }
 
-template <size_t R, size_t F>
+template <size_t R, size_t F, activation act>
 HWY_NOINLINE void tile(const tile_arguments& a)
 {
     const D d;
@@ -81,25 +80,26 @@ HWY_NOINLINE void tile(const tile_arguments& a)
     for (size_t f = 0; f < F; f++)
 #pragma GCC unroll 8
         for (size_t r = 0; r < R; r++)
-            hn::Store(hn::Max(sum[f][r], hn::Set(d, a.floor)), d, a.out + f * panel_rows + r * L);
+            hn::Store(activate<act>(sum[f][r]), d, a.out + f * panel_rows + r * L);
 }
 
-template <size_t F>
+template <size_t F, activation act>
 HWY_INLINE void tile_of(const tile_arguments& a, size_t vectors)
 {
     if constexpr (max_vectors >= 4)
         if (vectors == 4)
-            return tile<4, F>(a);
+            return tile<4, F, act>(a);
     if constexpr (max_vectors >= 3)
         if (vectors == 3)
-            return tile<3, F>(a);
+            return tile<3, F, act>(a);
     if (vectors == 2)
-        tile<2, F>(a);
+        tile<2, F, act>(a);
     else
-        tile<1, F>(a);
+        tile<1, F, act>(a);
 }
 
-void layer(const panel_layer& layer,
+template <activation act>
+void layer_of(const panel_layer& layer,
            const float* scale,
            const float* shift,
            const float* x,
@@ -109,37 +109,53 @@ void layer(const panel_layer& layer,
            size_t vectors,
            float* out)
 {
-    const float lowest = -3.4e38f;
     const float* w = layer.weight.data();
     for (size_t first = 0; first < layer.n_out; first += panel_tile) {
         const size_t pitch = layer.n_out - first < panel_tile ? layer.n_out - first : panel_tile;
         for (size_t f = 0; f < pitch;) {
             tile_arguments a{ x, x2, w + f, w2 + f, scale + first + f, shift + first + f,
-                              layer.act == activation::relu ? 0.0f : lowest,
                               layer.n_in, n2, pitch, out + (first + f) * panel_rows };
             const size_t left = pitch - f;
             if (max_outputs >= 8 && left >= 8) {
-                tile_of<max_outputs>(a, vectors);
+                tile_of<max_outputs, act>(a, vectors);
                 f += 8;
             } else if (left >= 4) {
-                tile_of<4>(a, vectors);
+                tile_of<4, act>(a, vectors);
                 f += 4;
             } else if (left >= 2) {
-                tile_of<2>(a, vectors);
+                tile_of<2, act>(a, vectors);
                 f += 2;
             } else {
-                tile_of<1>(a, vectors);
+                tile_of<1, act>(a, vectors);
                 f += 1;
             }
         }
-        // While the tile is in the first cache.
-        if (vectors == max_vectors)
-            activate_some(layer.act, out + first * panel_rows, pitch * max_vectors);
-        else
-            for (size_t f = 0; f < pitch; f++)
-                activate_some(layer.act, out + (first + f) * panel_rows, vectors);
         w += layer.n_in * pitch;
         w2 += n2 * pitch;
+    }
+}
+
+void layer(const panel_layer& l,
+           const float* scale,
+           const float* shift,
+           const float* x,
+           const float* x2,
+           const float* w2,
+           size_t n2,
+           size_t vectors,
+           float* out)
+{
+    switch (l.act) {
+    case activation::relu:
+        return layer_of<activation::relu>(l, scale, shift, x, x2, w2, n2, vectors, out);
+    case activation::silu:
+        return layer_of<activation::silu>(l, scale, shift, x, x2, w2, n2, vectors, out);
+    case activation::softplus:
+        return layer_of<activation::softplus>(l, scale, shift, x, x2, w2, n2, vectors, out);
+    case activation::tanh:
+        return layer_of<activation::tanh>(l, scale, shift, x, x2, w2, n2, vectors, out);
+    default:
+        return layer_of<activation::none>(l, scale, shift, x, x2, w2, n2, vectors, out);
     }
 }
 
@@ -173,7 +189,7 @@ void posterior(float* logits, size_t m, const float* points, size_t vectors, flo
             re = hn::MulAdd(p, hn::Set(d, points[2 * c]), re);
             im = hn::MulAdd(p, hn::Set(d, points[2 * c + 1]), im);
         }
-        const V one_over = reciprocal(sum);
+        const V one_over = divide(C(1.0f), sum);
         hn::Store(hn::Mul(re, one_over), d, mean + i);
         hn::Store(hn::Mul(im, one_over), d, mean + panel_rows + i);
     }

@@ -27,8 +27,8 @@ HWY_INLINE V C(float x) { return hn::Set(D(), x); }
 HWY_INLINE void exp_parts(V x, float rate, V& scale, V& g)
 {
     const hn::RebindToSigned<D> di;
-    // Adding 1.5 * 2^23 rounds to an integer that stands in the low bits.
-    const V magic = C(12582912.0f);
+    // Adding 1.5 * 2^23 rounds to an integer that stands in the low bits; 127 is the exponent's bias.
+    const V magic = C(12582912.0f + 127.0f);
     const V t = hn::MulAdd(x, C(rate), magic);
     const V f = hn::MulSub(x, C(rate), hn::Sub(t, magic));
     V q = hn::MulAdd(C(0.001326472731307149f), f, C(0.009671512991189957f));
@@ -36,7 +36,7 @@ HWY_INLINE void exp_parts(V x, float rate, V& scale, V& g)
     q = hn::MulAdd(q, f, C(0.24022242426872253f));
     q = hn::MulAdd(q, f, C(0.6931470036506653f));
     g = hn::Mul(q, f);
-    scale = hn::BitCast(D(), hn::Add(hn::ShiftLeft<23>(hn::BitCast(di, t)), hn::Set(di, 0x3f800000)));
+    scale = hn::BitCast(D(), hn::ShiftLeft<23>(hn::BitCast(di, t)));
 }
 
 constexpr float log2_e = 1.44269504088896341f;
@@ -51,14 +51,14 @@ HWY_INLINE V exp_vector(V x)
     return hn::MulAdd(scale, g, scale);
 }
 
-//! 1 / x, error 2e-7.
-HWY_INLINE V reciprocal(V x)
+//! a / x, error 2e-7.
+HWY_INLINE V divide(V a, V x)
 {
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
     const V y = hn::ApproximateReciprocal(x); // 12 or 14 bits; one Newton step doubles them
-    return hn::Mul(y, hn::NegMulAdd(x, y, C(2.0f)));
+    return hn::Mul(hn::Mul(a, y), hn::NegMulAdd(x, y, C(2.0f)));
 #else
-    return hn::Div(C(1.0f), x);
+    return hn::Div(a, x);
 #endif
 }
 
@@ -83,7 +83,7 @@ HWY_INLINE V activate(V x)
     } else if constexpr (act == activation::silu) { // x / (1 + exp(-x))
         V scale, g;
         exp_parts(clamp(x, 86.0f), -log2_e, scale, g);
-        return hn::Mul(x, reciprocal(hn::Add(hn::MulAdd(scale, g, scale), C(1.0f))));
+        return divide(x, hn::MulAdd(scale, g, hn::Add(scale, C(1.0f))));
     } else if constexpr (act == activation::softplus) { // max(x, 0) + log1p(exp(-|x|))
         V scale, g;
         exp_parts(hn::Min(hn::Abs(x), C(87.0f)), -log2_e, scale, g);
@@ -92,7 +92,7 @@ HWY_INLINE V activate(V x)
         V scale, g;
         exp_parts(hn::Min(hn::Abs(x), C(40.0f)), -2 * log2_e, scale, g);
         const V m = hn::MulAdd(scale, g, hn::Sub(scale, C(1.0f)));
-        return hn::CopySign(hn::Mul(m, reciprocal(hn::Add(m, C(2.0f)))), x);
+        return hn::CopySign(divide(m, hn::Add(m, C(2.0f))), x);
     } else {
         return x;
     }
