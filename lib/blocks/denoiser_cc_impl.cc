@@ -100,6 +100,12 @@ std::string denoiser_cc_impl::mode() const
     return d_stage.mode();
 }
 
+bool denoiser_cc_impl::uses_table() const
+{
+    LOCKED;
+    return d_stage.receiver().uses_table();
+}
+
 bool denoiser_cc_impl::fitted() const
 {
     LOCKED;

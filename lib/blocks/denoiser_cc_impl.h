@@ -25,6 +25,7 @@ public:
     std::string noise_source() const override;
     int steps() const override;
     std::string mode() const override;
+    bool uses_table() const override;
     bool fitted() const override;
     uint64_t symbols() const override { return d_stage.symbols(); }
     uint64_t bad_samples() const override { return d_stage.bad_samples(); }

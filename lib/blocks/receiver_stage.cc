@@ -49,9 +49,10 @@ std::unique_ptr<engine::fitted_receiver> receiver_stage::load(const std::string&
 
 void receiver_stage::take(std::unique_ptr<engine::fitted_receiver> receiver, const std::string& model)
 {
-    auto estimator = std::make_unique<dsp::noise_estimator>(receiver->law());
     if (d_receiver)
         receiver->set_noise_var(d_receiver->noise_var());
+    receiver->set_mode(engine::receiver_mode_of(d_mode));
+    auto estimator = std::make_unique<dsp::noise_estimator>(receiver->law());
     d_receiver = std::move(receiver);
     d_estimator = std::move(estimator);
     d_model = model;
@@ -79,8 +80,7 @@ void receiver_stage::set_steps(int steps)
 
 void receiver_stage::set_mode(const std::string& mode)
 {
-    if (mode != "exact" && mode != "table" && mode != "auto")
-        throw std::invalid_argument("mode '" + mode + "' is none of exact, table, auto");
+    d_receiver->set_mode(engine::receiver_mode_of(mode));
     d_mode = mode;
 }
 

@@ -20,6 +20,7 @@ namespace gr::diffusion {
 class receiver_stage
 {
 public:
+    //! In mode "exact": call set_mode() for another.
     receiver_stage(const std::string& model, double noise_var, size_t steps, gr::logger_ptr logger);
 
     /*! n symbols with the tags that lie among them (any order, any keys). \p first: offset of y[0]. */
@@ -55,7 +56,7 @@ private:
     gr::logger_ptr d_logger;
     std::unique_ptr<engine::fitted_receiver> d_receiver;
     std::unique_ptr<dsp::noise_estimator> d_estimator;
-    std::string d_model, d_mode = "auto";
+    std::string d_model, d_mode = "exact";
     double d_given = -1, d_tagged = -1;
     size_t d_steps;
     std::atomic<uint64_t> d_symbols{ 0 }, d_bad_samples{ 0 }, d_refused{ 0 };

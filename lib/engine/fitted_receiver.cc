@@ -22,7 +22,7 @@ model::sptr check(model::sptr m)
 } // namespace
 
 fitted_receiver::fitted_receiver(model::sptr m, size_t steps)
-    : d_receiver(check(std::move(m)), steps), d_law(get_model().constellation()),
+    : d_model(check(std::move(m))), d_receiver(d_model, steps), d_law(get_model().constellation()),
       d_bits(get_model().bits_per_symbol())
 {
     const size_t points = get_model().constellation().size();
@@ -36,6 +36,44 @@ fitted_receiver::fitted_receiver(model::sptr m, size_t steps)
     d_logit.resize(points);
     d_context.resize(dsp::symbol_law::n_context);
     apply();
+}
+
+receiver_mode receiver_mode_of(const std::string& name)
+{
+    if (name == "exact")
+        return receiver_mode::exact;
+    if (name == "table")
+        return receiver_mode::table;
+    if (name == "auto")
+        return receiver_mode::automatic;
+    throw std::invalid_argument("mode '" + name + "' is none of exact, table, auto");
+}
+
+void fitted_receiver::set_mode(receiver_mode mode)
+{
+    if (mode == receiver_mode::exact)
+        d_table.reset();
+    else if (!d_table) {
+        tabulated_receiver::config c;
+        c.noise_var = d_noise_var;
+        d_table = std::make_unique<tabulated_receiver>(d_model, d_receiver.steps(), c);
+    }
+    d_mode = mode;
+    apply();
+    if (d_table)
+        d_table->wait();
+}
+
+void fitted_receiver::set_steps(size_t steps)
+{
+    d_receiver.set_steps(steps);
+    if (d_table)
+        d_table->set_steps(d_receiver.steps());
+}
+
+bool fitted_receiver::uses_table() const
+{
+    return d_table && d_path == receiver_path::network && (d_mode == receiver_mode::table || d_table->usable());
 }
 
 void fitted_receiver::set_law(dsp::symbol_law law, receiver_path path)
@@ -92,13 +130,18 @@ void fitted_receiver::apply()
     }
     const auto context = d_law.context(d_noise_var);
     std::copy(context.begin(), context.end(), d_context.begin());
-    d_receiver.set_link(d_noise_var, d_receiver.conditions() ? d_context.data() : nullptr, d_q2.data(), d_q1.data());
+    const float* conditions = d_receiver.conditions() ? d_context.data() : nullptr;
+    d_receiver.set_link(d_noise_var, conditions, d_q2.data(), d_q1.data());
+    if (d_table)
+        d_table->set_link(d_noise_var, conditions, d_q2.data(), d_q1.data());
 }
 
 void fitted_receiver::process(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n)
 {
     if (d_path == receiver_path::gaussian)
         gaussian(y, x_hat, llr, n);
+    else if (!llr && uses_table())
+        d_table->process(y, x_hat, nullptr, n);
     else
         d_receiver.process(y, x_hat, llr, n);
 }

@@ -3,12 +3,22 @@
 
 #include "dsp/symbol_law.h"
 #include <gnuradio/diffusion/sampler.h>
+#include <gnuradio/diffusion/table.h>
+#include <memory>
+#include <string>
 #include <vector>
 
 namespace gr::diffusion::engine {
 
 //! What turns a fitted law into posteriors: the network on top of it, or the law's Gaussians alone.
 enum class receiver_path { network, gaussian };
+
+/*! How symbols (not soft bits) are computed: the exact network, a table of its map (of the noise level in use,
+ * or within 0.25 dB of it while the next table is made), or the table where it meets its error target. */
+enum class receiver_mode { exact, table, automatic };
+
+//! "exact", "table", "auto". \throws std::invalid_argument
+DIFFUSION_API receiver_mode receiver_mode_of(const std::string& name);
 
 /*! A receiver model together with the law of the link it stands on: the one class behind
  * diffusion.Receiver, denoiser_cc and soft_demapper_cf.
@@ -24,8 +34,13 @@ public:
     const dsp::symbol_law& law() const { return d_law; }
     receiver_path path() const { return d_path; }
     int bits_per_symbol() const { return d_bits; }
-    void set_steps(size_t steps) { d_receiver.set_steps(steps); }
+    void set_steps(size_t steps);
     size_t steps() const { return d_receiver.steps(); }
+    //! \throws std::invalid_argument Tabulates at once where a table is asked for (tens of milliseconds).
+    void set_mode(receiver_mode mode);
+    receiver_mode mode() const { return d_mode; }
+    //! Whether symbols come from the table now.
+    bool uses_table() const;
     //! The engine's own receiver, e.g. for its ancestral mode.
     engine::receiver& sampler() { return d_receiver; }
 
@@ -46,7 +61,10 @@ private:
     void apply();
     void gaussian(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n);
 
+    model::sptr d_model;
     engine::receiver d_receiver;
+    std::unique_ptr<tabulated_receiver> d_table;
+    receiver_mode d_mode = receiver_mode::exact;
     dsp::symbol_law d_law;
     receiver_path d_path = receiver_path::network;
     int d_bits = 0;

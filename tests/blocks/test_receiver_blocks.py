@@ -68,6 +68,20 @@ def test_llr_convention_is_that_of_gnuradio(name):
     assert np.mean((theirs > 0) == sent) > 0.7 and np.mean((ours > 0) == sent) > 0.7  # positive means bit 1, most significant bit first
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("snr_db", [2, 12])
+def test_table_is_near_the_exact_network(name, snr_db):
+    """Against the exact network: the RMS error that mode auto promises."""
+    noise_var = 10 ** (-snr_db / 10)
+    _, _, y = symbols(name, 20000, snr_db)
+    exact = run(diffusion.denoiser_cc(name, noise_var, 0, "exact"), y)
+    auto = diffusion.denoiser_cc(name, noise_var)
+    assert np.sqrt(np.mean(np.abs(run(auto, y) - exact) ** 2)) < 1.5e-3
+    table = diffusion.denoiser_cc(name, noise_var, 0, "table")
+    assert np.sqrt(np.mean(np.abs(run(table, y) - exact) ** 2)) < 1e-2
+    assert table.uses_table() and not diffusion.denoiser_cc(name, noise_var, 0, "exact").uses_table()
+
+
 def test_noise_level_by_tags_is_applied_at_their_sample():
     _, _, y = symbols("rx-qam16", 3000, 10)
     rx = diffusion.Receiver("rx-qam16")

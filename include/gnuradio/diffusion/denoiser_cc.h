@@ -29,7 +29,8 @@ public:
     /*! \param model shipped model's name or a model file's path
      *  \param noise_var E|n|^2 with E|x|^2 = 1, distortion included; negative: from tags, else estimated
      *  \param steps of the deterministic sampler; 0: the model's default
-     *  \param mode "exact" network, lookup "table", or "auto"
+     *  \param mode "exact" network; lookup "table" of its map, which follows the noise level in steps of 0.25 dB,
+     *         made beside the stream; "auto": the table where its RMS error is below 1e-3, else the network
      *  \throws std::invalid_argument naming value and remedy */
     static sptr
     make(const std::string& model, double noise_var = -1, int steps = 0, const std::string& mode = "auto");
@@ -48,6 +49,8 @@ public:
     virtual std::string noise_source() const = 0;
     virtual int steps() const = 0;
     virtual std::string mode() const = 0;
+    //! Whether symbols come from the lookup table now (mode auto: where it meets its error target).
+    virtual bool uses_table() const = 0;
     //! Whether a fit is in use.
     virtual bool fitted() const = 0;
     //! Since the start: symbols that passed, samples that were no finite number, tags and messages refused.
