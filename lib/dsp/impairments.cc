@@ -46,7 +46,7 @@ const number& find_number(const std::string& key)
 }
 
 //! What a preset says, in fractions of the sample rate where it is in Hz.
-impairment_settings preset(const std::string& name, double sample_rate, double signal_power)
+impairment_settings preset(const std::string& name, double sample_rate, double signal_power, uint64_t seed)
 {
     impairment_settings s;
     s.sample_rate = sample_rate;
@@ -79,9 +79,23 @@ impairment_settings preset(const std::string& name, double sample_rate, double s
         s.linewidth_hz = 1e-5 * sample_rate;
         s.cfo_hz = 1e-3 * sample_rate;
         s.kappa_tx = s.kappa_rx = 0.1;
+    } else if (name == "random") { // between a good radio and a bad one, uniform in the units' usual scale
+        random_source draw(seed ^ 0x68770000ull << 32);
+        const auto between = [&](double low, double high) { return low + (high - low) * draw.uniform(); };
+        s.iq_gain_db = between(-1, 1);
+        s.iq_phase_deg = between(-5, 5);
+        s.dc = between(-0.05, 0.05);
+        s.pa = "rapp";
+        s.backoff_db = between(3, 9);
+        s.smoothness = between(1, 3);
+        s.am_pm = between(0, 0.4);
+        s.linewidth_hz = std::pow(10.0, between(-7, -5)) * sample_rate;
+        s.cfo_hz = between(-2e-4, 2e-4) * sample_rate;
+        s.kappa_tx = between(0.01, 0.05);
+        s.kappa_rx = between(0.01, 0.05);
     } else if (name != "off") {
         throw std::invalid_argument("impairments: there is no preset '" + name +
-                                    "', use off, mild, reference-s1, reference-s2 or harsh");
+                                    "', use off, mild, reference-s1, reference-s2, harsh or random");
     }
     return s;
 }
@@ -90,7 +104,7 @@ impairment_settings preset(const std::string& name, double sample_rate, double s
 
 const std::vector<std::string>& impairments::preset_names()
 {
-    static const std::vector<std::string> names = { "off", "mild", "reference-s1", "reference-s2", "harsh" };
+    static const std::vector<std::string> names = { "off", "mild", "reference-s1", "reference-s2", "harsh", "random" };
     return names;
 }
 
@@ -106,6 +120,7 @@ const std::vector<std::string>& impairments::setting_names()
 }
 
 impairments::impairments(const std::string& preset_name, double sample_rate, uint64_t seed)
+    : d_seed(seed)
 {
     set("sample_rate", sample_rate);
     set_preset(preset_name);
@@ -114,6 +129,7 @@ impairments::impairments(const std::string& preset_name, double sample_rate, uin
 
 void impairments::reset(uint64_t seed)
 {
+    d_seed = seed;
     // Unrelated sequences from one seed; random_source spreads it over its whole state.
     d_iid.reseed(seed ^ 0x69696400ull << 32);
     d_wiener.reseed(seed ^ 0x77696e00ull << 32);
@@ -124,7 +140,7 @@ void impairments::reset(uint64_t seed)
 
 void impairments::set_preset(const std::string& name)
 {
-    apply(preset(name, d_settings.sample_rate, d_settings.signal_power));
+    apply(preset(name, d_settings.sample_rate, d_settings.signal_power, d_seed));
 }
 
 void impairments::set(const std::string& key, double value)

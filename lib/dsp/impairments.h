@@ -45,7 +45,7 @@ class DIFFUSION_API impairments
 public:
     explicit impairments(const std::string& preset = "off", double sample_rate = 1, uint64_t seed = 0);
 
-    //! "off", "mild", "reference-s1", "reference-s2", "harsh".
+    //! "off", "mild", "reference-s1", "reference-s2", "harsh", "random" (a radio drawn with the seed).
     static const std::vector<std::string>& preset_names();
     //! Names of the settings, as set() takes them.
     static const std::vector<std::string>& setting_names();
@@ -83,6 +83,7 @@ private:
     uint64_t d_not_finite = 0;
     power_amplifier d_amplifier;
     random_source d_iid, d_wiener, d_kappa;
+    uint64_t d_seed = 0;
     double d_phase = 0; //!< of CFO and Wiener phase noise, radians
     double d_cfo_step = 0, d_wiener_step = 0, d_iid_rms = 0, d_kappa_power = 0;
     float d_qi = 0, d_qq = 1, d_dc = 0, d_pa_in = 1, d_pa_out = 1, d_gain = 1;

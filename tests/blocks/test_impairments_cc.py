@@ -260,8 +260,18 @@ def test_bad_settings_are_named(key, value):
 
 
 def test_unknown_preset_is_named():
-    with pytest.raises(ValueError, match="'nice'.*harsh"):
+    with pytest.raises(ValueError, match="'nice'.*random"):
         diffusion.impairments_cc("nice")
+
+
+def test_a_random_radio_follows_its_seed():
+    radios = [diffusion.impairments("random", seed=s) for s in (1, 1, 2)]
+    drawn = [[r.get(k) for k in ("iq_gain_db", "iq_phase_deg", "dc", "backoff_db", "kappa_tx")] for r in radios]
+    assert drawn[0] == drawn[1] and drawn[0] != drawn[2]
+    many = [diffusion.impairments("random", seed=s) for s in range(300)]
+    for key, low, high in (("iq_gain_db", -1, 1), ("backoff_db", 3, 9), ("kappa_rx", 0.01, 0.05)):
+        values = [r.get(key) for r in many]
+        assert low <= min(values) < low + 0.1 * (high - low) and high - 0.1 * (high - low) < max(values) <= high
 
 
 def test_presets_exist_and_do_something():

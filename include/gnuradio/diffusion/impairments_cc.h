@@ -32,14 +32,14 @@ namespace gr::diffusion {
  * (channels.channel_model), converters are quantizer_cc's.
  *
  * Messages on port "cmd": a dictionary (or pair) with any of these names, or "preset"
- * ("off", "mild", "reference-s1", "reference-s2", "harsh"). What is wrong is logged and changes nothing.
+ * ("off", "mild", "reference-s1", "reference-s2", "harsh", or "random": a radio drawn with the seed). What is wrong is logged and changes nothing.
  */
 class DIFFUSION_API impairments_cc : virtual public gr::sync_block
 {
 public:
     typedef std::shared_ptr<impairments_cc> sptr;
 
-    /*! \param preset where to start from: "off", "mild", "reference-s1", "reference-s2", "harsh"
+    /*! \param preset where to start from: "off", "mild", "reference-s1", "reference-s2", "harsh", "random"
      *  \param sample_rate Hz
      *  \param seed of all the random stages; the same seed, the same noise
      *  \throws std::invalid_argument naming what is wrong */
