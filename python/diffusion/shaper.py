@@ -153,6 +153,15 @@ class Shaper:
         p = np.exp(logits - logits.max(1, keepdims=True))
         return p / p.sum(1, keepdims=True)
 
+    def llr(self, y, noise_var, snr_db, hardware=None):
+        """LLRs of the index's bits that know the prior, float32 (n, bits), most significant bit first:
+        log P(bit = 1 | y) - log P(bit = 0 | y), the sign of digital.constellation_soft_decoder_cf."""
+        p = self.posterior(y, noise_var, snr_db, hardware)
+        width = int(np.log2(p.shape[1]))
+        ones = (np.arange(p.shape[1])[:, None] >> np.arange(width)[::-1]) & 1
+        floor = np.finfo(np.float32).tiny
+        return np.log(np.maximum(p @ ones, floor) / np.maximum(p @ (1 - ones), floor)).astype(np.float32)
+
     def generate(self, n, snr_db, hardware=None, steps=200, seed=1):
         """n symbol indices out of pure noise by the reverse process (ancestral DDPM, Ho et al. 2020, with the
         posterior mean as x0). Their law is pmf() up to the error of finitely many steps."""

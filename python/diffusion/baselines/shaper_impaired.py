@@ -68,7 +68,8 @@ class ImpairedLink:
         return float(entropy(p @ turned) - p @ entropy(law))
 
     def _best_drive(self, rate):
-        grid = np.geomspace(*DRIVES, 9)
+        # Fine enough for both of its maxima: with few ADC bits the points can lock to the cells in two ways.
+        grid = np.geomspace(*DRIVES, 25)
         at = grid[np.argmax([rate(d) for d in grid])]
         step = grid[1] / grid[0]
         best = minimize_scalar(lambda d: -rate(d), bounds=(at / step, at * step), method="bounded",
@@ -88,13 +89,13 @@ class ImpairedLink:
             p = np.exp(-slope * (energy - energy.min()))
             return p / p.sum()
         best = None
-        for start in ((0.0, np.log(0.8)), (1.0, 0.0), (2.0, np.log(1.5))):
+        for start in ((0.0, np.log(0.8)), (1.0, 0.0), (2.0, np.log(1.5)), (1.5, np.log(2.0))):
             found = minimize(lambda v: -self.information(pmf(v[0]), np.exp(np.clip(v[1], *np.log(DRIVES)))),
                              start, method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-6})
             best = found if best is None or found.fun < best.fun else best
         return -best.fun, pmf(best.x[0]), float(np.exp(best.x[1]))
 
-    def best(self, mirrored=False, tolerance=1e-4):
+    def best(self, mirrored=False, tolerance=1e-4, grid_tolerance=1e-3):
         """(bits, pmf, drive, gap): Blahut-Arimoto at the best drive. mirrored: points that are mirror
         images share one probability, as the models' classes have it; without, four-fold symmetry only."""
         if mirrored:
@@ -108,7 +109,7 @@ class ImpairedLink:
                 return blahut_arimoto(law, output_law=turned, tolerance=tolerance)
             return self._grouped(law, turned, groups, tolerance)
 
-        drive = self._best_drive(lambda d: solve(d, 1e-3)[0])
+        drive = self._best_drive(lambda d: solve(d, grid_tolerance)[0])
         bits, p, gap = solve(drive, tolerance)
         quadrant = np.empty(self.first.size)
         for k, g in enumerate(groups):

@@ -69,7 +69,7 @@ def awgn(step, block):
     return rows
 
 
-def impaired(block, snrs=(10, 12, 14, 15, 16, 18, 20, 22), phases=(0, 3, 6), bits=(3, 4, 5, 6)):
+def impaired(block, snrs=(10, 12, 15, 17, 20), phases=(0, 3, 6), bits=(3, 4, 5, 6)):
     """64-QAM through the impaired link, each scheme at its best drive (the model at the one it names)."""
     from .. import Shaper
     from ..baselines.shaper_impaired import ImpairedLink
