@@ -90,7 +90,16 @@ def blahut_arimoto_awgn(levels, snr_db):
     start = np.bincount(index, np.log(maxwell_boltzmann(levels, snr_db)[1])) / count
     best = minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 300})
     p = _pmf(best.x, index)
-    bits, _, bound = rail_information(levels, p, snr_db)
+    bits, slope, bound = rail_information(levels, p, snr_db)
+    for _ in range(200):  # Blahut-Arimoto steps lift what the quasi-Newton steps left at almost nothing
+        if bound - bits < 1e-6:
+            break
+        lifted = p * np.exp(slope - p @ slope)
+        lifted /= lifted.sum()
+        now = rail_information(levels, lifted, snr_db)
+        if now[0] < bits - 1e-9:
+            break
+        p, (bits, slope, bound) = lifted, now
     return 2 * bits, p, 2 * (bound - bits)
 
 

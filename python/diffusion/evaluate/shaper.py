@@ -3,7 +3,7 @@
 
 Studies: awgn (16-, 64-, 256-QAM), impaired (64-QAM through PA, phase noise and ADC), length (rate loss of
 the matcher), literature (16- and 64-QAM: noise at the link's SNR, reverse process, histogram; AWGN and
-Laplacian noise). mi_bits: I(X;Y) by quadrature (Laplacian: Monte Carlo); net_rate: mi_bits less the rate loss
+Laplacian noise), speed (of the matcher). mi_bits: I(X;Y) by quadrature (Laplacian: Monte Carlo); net_rate: mi_bits less the rate loss
 of the matcher at --block symbols, what an ideal code behind it would deliver.
 
 example:
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 MODELS = {"qam16": 4, "qam64": 6, "qam256": 8}
-STUDIES = ("awgn", "impaired", "length", "literature")
+STUDIES = ("awgn", "impaired", "length", "literature", "speed")
 
 
 def add_arguments(parser):
@@ -132,6 +132,31 @@ def length(lengths=(64, 128, 256, 512, 1024, 2048, 4096, 8192)):
     return rows
 
 
+def speed(seed, lengths=(64, 1024, 8192), seconds=0.3):
+    """[{classes, length, encode and decode in Msym/s}] of the matcher alone, one thread, best of the runs."""
+    import time
+    from .. import distribution_matcher, quantize_composition
+
+    rng, out = np.random.default_rng(seed), []
+    for classes in (3, 10, 36, 256):
+        for n in lengths:
+            pmf = np.exp(-3 * np.linspace(0, 1, classes) ** 2)
+            matcher = distribution_matcher(quantize_composition(pmf, n))
+            bits = rng.integers(0, 2, max(1, 200000 // n) * matcher.bits, dtype=np.uint8)
+            symbols, best = matcher.match(bits), {}
+            for name, f, x in (("encode", matcher.match, bits), ("decode", matcher.dematch, symbols)):
+                end, runs = time.perf_counter() + seconds / 2, []
+                while not runs or time.perf_counter() < end:
+                    start = time.perf_counter()
+                    f(x)
+                    runs.append(time.perf_counter() - start)
+                best[f"{name}_msym_s"] = symbols.size / min(runs) / 1e6
+            out.append({"classes": classes, "length": n, **best})
+            print(f"matcher: {classes} classes, {n} symbols: encode {best['encode_msym_s']:.1f}, "
+                  f"decode {best['decode_msym_s']:.1f} Msym/s")
+    return out
+
+
 def gain_db(rows, scheme="diffusion"):
     """{setting: {snr: dB}}: how much more SNR uniform needs for the scheme's net rate (AWGN)."""
     gains = {}
@@ -200,7 +225,8 @@ def run(args):
     show(rows)
     for name, values in found.items():
         print(f"{name}: " + ", ".join(f"{k} {_text(v)}" for k, v in values.items()))
-    write_json(args.json, {"rows": rows, "summary": found, "block": args.block, "seed": args.seed})
+    write_json(args.json, {"rows": rows, "summary": found, "block": args.block, "seed": args.seed,
+                           "speed": speed(args.seed) if "speed" in studies else None})
     if args.plots:
         from .shaper_plots import plots
         for path in plots(rows, args.plots):

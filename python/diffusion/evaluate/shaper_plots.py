@@ -39,10 +39,10 @@ def plots(rows, folder):
             axes[1].plot(best[0], best[1] - uniform[1], color=colour, lw=3, alpha=0.35)
             axes[1].plot(mine[0], mine[1] - uniform[1], color=colour, label=name)
             axes[1].plot(net[0], net[1] - uniform[1], "--", color=colour)
-        axes[0].set(ylabel="bits below log2(1 + SNR)", ylim=(0, 0.8), xlabel="SNR, dB",
-                    title="Gap to capacity: dotted uniform, thick optimum, thin model")
-        axes[1].set(ylabel="bits above uniform", xlabel="SNR, dB", ylim=(-0.1, 0.38),
-                    title="Shaping gain: thick optimum, thin model, dashed with matcher")
+        axes[0].set(ylabel="bits below log2(1 + SNR)", ylim=(0, 0.8), xlabel="SNR, dB")
+        axes[1].set(ylabel="bits above uniform", xlabel="SNR, dB", ylim=(-0.1, 0.38))
+        axes[0].set_title("Gap to capacity: dotted uniform, thick optimum, thin model", fontsize=9)
+        axes[1].set_title("Gain: thick optimum, thin model, dashed less the matcher's loss", fontsize=9)
         for a in axes:
             a.grid(alpha=0.3)
             a.legend()
