@@ -3,6 +3,7 @@
 #include <gnuradio/diffusion/table.h>
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <condition_variable>
 #include <mutex>
@@ -16,6 +17,7 @@ namespace {
 
 using cf = std::complex<float>;
 constexpr size_t probes = 8192;
+constexpr std::chrono::milliseconds min_interval{ 50 };
 
 struct map_table {
     plane_grid symbols, soft;
@@ -90,6 +92,8 @@ struct tabulated_receiver::impl {
     map_table* in_use; // process()'s
     std::atomic<map_table*> pending{ nullptr }, retired{ nullptr };
     std::atomic<uint64_t> built{ 0 }, bad{ 0 };
+    std::atomic<uint64_t> requested{ 0 }, served{ 0 }; // changes asked for, changes that have their table
+    std::atomic<bool> good{ false };
 
     mutable std::mutex mutex; // of what follows; never taken by process()
     std::condition_variable changed, done;
@@ -172,6 +176,7 @@ struct tabulated_receiver::impl {
                 break;
         }
         built++;
+        good = good_enough(t->figures);
         std::lock_guard<std::mutex> lock(mutex);
         figures = t->figures;
         return t.release();
@@ -194,15 +199,20 @@ struct tabulated_receiver::impl {
             if (stopping)
                 return;
             building = wanted;
+            const uint64_t serial = requested;
             dirty = false;
             busy = true;
             lock.unlock();
+            const auto begun = std::chrono::steady_clock::now();
             map_table* fresh = build(building);
             delete pending.exchange(fresh); // one that was never taken over
+            served = serial;
             free_retired();
             lock.lock();
             busy = false;
             done.notify_all();
+            // A level that jitters must not cost a core.
+            changed.wait_until(lock, begun + min_interval, [this] { return stopping; });
         }
     }
 
@@ -214,12 +224,30 @@ struct tabulated_receiver::impl {
             if (!f(wanted))
                 return;
             dirty = true;
+            requested++;
         }
         changed.notify_one();
     }
 
     //! Whether two levels are too far apart to share a table.
     bool far(double a, double b) const { return std::abs(10 * std::log10(a / b)) > cfg.step_db; }
+
+    //! Whether only the noise level differs, and too little to count. An ideal link's coefficients
+    //! are inversely proportional to it; a fitted link's are not, so that one is tabulated anew.
+    bool same_link(const link& l, double noise_var, const float* context, const double* q2, const double* q1) const
+    {
+        if (far(noise_var, l.noise_var) || l.has_context != bool(context) || l.has_law != bool(q2 && q1))
+            return false;
+        if (context && l.context.size() > 1 && !std::equal(l.context.begin() + 1, l.context.end(), context + 1))
+            return false;
+        auto proportional = [&](const std::vector<double>& old, const double* fresh) {
+            for (size_t i = 0; i < old.size(); i++)
+                if (std::abs(fresh[i] * noise_var - old[i] * l.noise_var) > 1e-9 * (1 + std::abs(fresh[i] * noise_var)))
+                    return false;
+            return true;
+        };
+        return !l.has_law || (proportional(l.q2, q2) && proportional(l.q1, q1));
+    }
 
     void take_over()
     {
@@ -270,6 +298,8 @@ void tabulated_receiver::set_link(double noise_var, const float* context, const 
 {
     check_noise(noise_var);
     d->change([&](impl::link& l) {
+        if (d->same_link(l, noise_var, context, q2, q1))
+            return false;
         l.noise_var = noise_var;
         l.has_context = context;
         l.has_law = q2 && q1;
@@ -315,7 +345,7 @@ tabulated_receiver::accuracy_figures tabulated_receiver::accuracy() const
     return d->figures;
 }
 
-bool tabulated_receiver::usable() const { return d->good_enough(accuracy()); }
+bool tabulated_receiver::usable() const { return d->good && d->served == d->requested; }
 uint64_t tabulated_receiver::tables_built() const { return d->built; }
 uint64_t tabulated_receiver::bad_samples() const { return d->bad; }
 

@@ -99,7 +99,28 @@ BOOST_AUTO_TEST_CASE(rebuilds_only_when_the_noise_moves)
     table.wait();
     BOOST_TEST(table.tables_built() == 2u);
     BOOST_TEST(table.accuracy().noise_var == 0.2);
+    BOOST_TEST(table.usable() == (table.accuracy().rms <= c.target_rms));
     BOOST_CHECK_THROW(table.set_noise_var(-1), std::invalid_argument);
+    // The same for a link given as a law: an ideal one follows the noise, another one is another.
+    const auto points = gentle()->constellation();
+    auto set = [&](double noise_var, float context, double gain) {
+        std::vector<float> c3 = { float(-10 * std::log10(noise_var)), context, 0 };
+        std::vector<double> q2(80), q1(16);
+        for (size_t i = 0; i < 16; i++) {
+            q2[5 * i] = 2 * gain * points[i].real() / noise_var;
+            q2[5 * i + 1] = 2 * gain * points[i].imag() / noise_var;
+            q2[5 * i + 2] = q2[5 * i + 3] = -1 / noise_var;
+            q1[i] = -gain * gain * std::norm(points[i]) / noise_var;
+        }
+        table.set_link(noise_var, c3.data(), q2.data(), q1.data());
+        table.wait();
+        return table.tables_built();
+    };
+    BOOST_TEST(set(0.2, 0, 1) == 3u);
+    BOOST_TEST(set(0.21, 0, 1) == 3u);
+    BOOST_TEST(set(0.3, 0, 1) == 4u);
+    BOOST_TEST(set(0.3, 1, 1) == 5u);
+    BOOST_TEST(set(0.3, 1, 0.9) == 6u);
     c.nodes = 3;
     BOOST_CHECK_THROW(tabulated_receiver(gentle(), 1, c), std::invalid_argument);
 }

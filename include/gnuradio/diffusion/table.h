@@ -15,7 +15,8 @@ namespace gr::diffusion::engine {
  *
  * A new noise level or link is tabulated by a thread of this object while process() goes on with the old
  * table, and is taken over at the start of a process() call by exchanging one pointer: no stall, no lock,
- * no allocation, no torn read. Noise levels within step_db of the table's change nothing.
+ * no allocation, no torn read. Noise levels within step_db of the table's change nothing, and tables follow
+ * each other by 50 ms at least.
  *
  * How far it is off is measured for every table, see accuracy(). It depends on how hard the map's decisions
  * are: usable() says whether the target is met, and a block in mode "auto" uses the exact network where it
@@ -59,7 +60,7 @@ public:
 
     //! Of the table in use.
     accuracy_figures accuracy() const;
-    //! Whether the table in use meets the target.
+    //! Whether the table that the next process() uses meets the target and is that of the last setter.
     bool usable() const;
     uint64_t tables_built() const;
     //! Samples so far that were NaN or infinite, or beyond 1e4 in a rail.
