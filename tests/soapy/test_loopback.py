@@ -308,3 +308,52 @@ def test_streams_that_are_not_started_or_opened_twice(medium):
         assert radio.read(10, 0)[1] == STREAM_ERROR and radio.write(qpsk(10)) == STREAM_ERROR
         with pytest.raises(SoapyError, match="open already"):
             radio.open(RX)
+
+
+def test_two_receivers_hear_the_same_and_a_delay_is_a_delay(medium):
+    tx, near = pair(medium)
+    far = Radio(medium=medium, delay_ns=7000, path_loss_db=56, noise_dbm=-250, adc_bits=0)
+    far.tune(RX, rate=RATE).open(RX)
+    x = qpsk(40000)
+    with tx, near, far:
+        near.start(RX)
+        far.start(RX)
+        tx.start(TX)
+        heard = {near: [], far: []}
+        started = {}
+        for i in range(0, 40000, 4000):
+            assert tx.write_all(x[i:i + 4000]) == 4000
+            for radio, parts in heard.items():
+                rails, code, _, time_ns = radio.read(4000, 0)
+                if code > 0:
+                    parts.append(rails)
+                    started.setdefault(radio, time_ns)
+        tx.stop(TX)
+        for radio, parts in heard.items():
+            while sum(map(len, parts)) < 60000:
+                rails, code, _, _ = radio.read(4000, 100000)
+                assert code > 0
+                parts.append(rails)
+    arrival = {}
+    for radio, level in ((near, 1), (far, 10 ** (-6 / 20))):
+        rails = np.concatenate(heard[radio])
+        y = rails[:, 0] + 1j * rails[:, 1]
+        at = int(np.flatnonzero(np.abs(y) > 0.1)[0])
+        np.testing.assert_allclose(y[at:at + 40000], level * x, atol=1e-5)
+        arrival[radio] = started[radio] + at / RATE * 1e9
+    assert arrival[far] - arrival[near] == pytest.approx(7000, abs=1100)  # to the sample
+
+
+def test_rayleigh_taps_follow_the_seed_and_doppler_moves_them(medium):
+    gains = []
+    for seed, doppler in ((1, 0), (1, 0), (2, 0), (1, 1000)):
+        tx, rx = pair(medium, profile="0", seed=seed, doppler_hz=doppler)
+        x = qpsk(30000)
+        with tx, rx:
+            y = transfer(tx, rx, x)
+        start = int(np.flatnonzero(np.abs(y) > 1e-3)[0])
+        gains.append((y[start:start + 30000] / x)[:29000])
+    for still in gains[:3]:
+        np.testing.assert_allclose(still, still[0], rtol=1e-4)
+    assert gains[0][0] == pytest.approx(gains[1][0], rel=1e-5) and abs(gains[0][0] - gains[2][0]) > 1e-3
+    assert np.ptp(np.abs(gains[3])) > 0.1 * np.abs(gains[3]).mean()  # 29 ms: 29 periods of 1 kHz
