@@ -54,9 +54,13 @@ void deshaper_cb_impl::read_tag(const gr::tag_t& tag)
     } else if (read.index >= d_state.shaper().prior().states()) {
         wrong = "names a composition that this model does not have";
     } else {
-        d_link = &d_state.shaper().at(uint32_t(read.index));
-        if (read.bits > d_link->code.bits())
-            wrong = "says more bits than the block holds; check block_length at both ends";
+        try {
+            d_link = &d_state.shaper().at(uint32_t(read.index));
+            if (read.bits > d_link->code.bits())
+                wrong = "says more bits than the block holds; check block_length at both ends";
+        } catch (const std::exception&) { // a model file may be finite and still overflow somewhere
+            wrong = "names a composition for which this model gives no pmf";
+        }
     }
     if (wrong) {
         if (worth_logging(++d_bad_tags))

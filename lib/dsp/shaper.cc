@@ -57,6 +57,9 @@ std::unique_ptr<shaped_link> shaper::make(uint32_t index) const
             power += pmf[i] * double(std::norm(points[i]));
         amplitude = 1 / std::sqrt(power);
     }
+    if (!(amplitude > 0) || !(amplitude < 1e6))
+        throw engine::model_error(d_prior.source().path() + ": the amplitude for composition index " +
+                                  std::to_string(index) + " is " + std::to_string(amplitude));
     auto link = std::make_unique<shaped_link>(shaped_link{ index, std::move(code), float(amplitude), points });
     for (auto& c : link->points)
         c *= link->amplitude;

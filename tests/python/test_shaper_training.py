@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The shaper's objectives against the baselines' formulas, and its training end to end."""
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -62,3 +64,37 @@ def test_orbits_are_what_the_square_maps_to_itself():
         for move in (lambda c: 1j * c, np.conj):
             moved = np.argmin(np.abs(move(points)[:, None] - points), 1)
             np.testing.assert_array_equal(class_of[moved], class_of)
+
+
+@pytest.mark.parametrize("change, what", [
+    (lambda t, d: d["shaping"]["classes"].pop(), "one class a point"),
+    (lambda t, d: d["shaping"]["classes"].__setitem__(0, 250), "power of two"),
+    (lambda t, d: d["shaping"]["classes"].__setitem__(0, "x"), "classes"),
+    (lambda t, d: d.pop("shaping"), "shaping is missing"),
+    (lambda t, d: d["shaping"]["hardware"].update(phase_noise_deg=[6, 0]), "lowest, highest"),
+    (lambda t, d: d["shaping"]["hardware"].update(snr_db=[-20, 60], phase_noise_deg=[0, 10], adc_bits=[1, 12]),
+     "65536"),
+    (lambda t, d: d["network"]["condition"].update(inputs=1), "inputs|conditioner"),
+    (lambda t, d: t["layers.0.weight"].fill_(1.0), "must be zero"),
+    (lambda t, d: t.pop("drive.weight"), "drive.weight"),
+    (lambda t, d: t["conditioner.1.bias"].fill_(3e38), None),
+    (lambda t, d: t["conditioner.1.weight"].mul_(1e37), None),
+    (lambda t, d: d.update(task="receiver"), "only a shaper"),
+    (lambda t, d: d["constellation"]["points"].reverse(), None),
+    (lambda t, d: d["constellation"]["points"].__setitem__(0, [0.0, 1.52]), "grid|power"),
+])
+def test_broken_models_are_refused_or_harmless(change, what, tmp_path):
+    from gnuradio.diffusion.nn.export import load_model, save_model
+    source = next(m.path for m in diffusion.models() if m.name == "ps-qam64")
+    tensors, description = load_model(source)
+    change(tensors, description)
+    path = tmp_path / "ps-broken.safetensors"
+    save_model(path, tensors, description)
+    try:
+        shaper = diffusion.Shaper(path)
+    except ValueError as e:
+        assert what is None or re.search(what, str(e)), str(e)
+        return
+    assert what is None, "accepted"
+    bits = np.ones(500, np.uint8)
+    np.testing.assert_array_equal(shaper.decode(*shaper.encode(bits, 10.0)), bits)
