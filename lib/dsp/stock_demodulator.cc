@@ -286,7 +286,7 @@ void stock_demodulator::payload(const cf* y, stock_frame& frame, int bits)
     frame.bits_per_symbol = bits;
     transform(y, front, count, frame.sync.cfo);
     track_phase(symbols);
-    estimate_channel(symbols, false);
+    estimate_channel(symbols, true);
     track_phase(symbols);
     for (frame.passes = 0;; frame.passes++) {
         decide(frame, count);
@@ -294,7 +294,7 @@ void stock_demodulator::payload(const cf* y, stock_frame& frame, int bits)
             break;
         feed_back(frame.llr, frame, count);
         track_phase(symbols);
-        estimate_channel(symbols, false);
+        estimate_channel(symbols, true);
         measure_noise(symbols);
     }
     if (frame.payload_ok) {
