@@ -29,8 +29,9 @@ double check_noise_var(double noise_var)
 
 } // namespace
 
-receiver_stage::receiver_stage(const std::string& model, double noise_var, size_t steps, gr::logger_ptr logger)
-    : d_logger(std::move(logger)), d_steps(check_steps(int(steps)))
+receiver_stage::receiver_stage(const std::string& model, double noise_var, size_t steps, gr::logger_ptr logger,
+                               bool soft_bits)
+    : d_logger(std::move(logger)), d_steps(check_steps(int(steps))), d_soft_bits(soft_bits)
 {
     check_noise_var(noise_var);
     take(load(model, false), model);
@@ -51,7 +52,7 @@ void receiver_stage::take(std::unique_ptr<engine::fitted_receiver> receiver, con
 {
     if (d_receiver)
         receiver->set_noise_var(d_receiver->noise_var());
-    receiver->set_mode(engine::receiver_mode_of(d_mode));
+    receiver->set_mode(engine::receiver_mode_of(d_mode), d_soft_bits);
     auto estimator = std::make_unique<dsp::noise_estimator>(receiver->law());
     d_receiver = std::move(receiver);
     d_estimator = std::move(estimator);
@@ -80,7 +81,7 @@ void receiver_stage::set_steps(int steps)
 
 void receiver_stage::set_mode(const std::string& mode)
 {
-    d_receiver->set_mode(engine::receiver_mode_of(mode));
+    d_receiver->set_mode(engine::receiver_mode_of(mode), d_soft_bits);
     d_mode = mode;
 }
 

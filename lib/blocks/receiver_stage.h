@@ -21,7 +21,8 @@ class receiver_stage
 {
 public:
     //! In mode "exact": call set_mode() for another.
-    receiver_stage(const std::string& model, double noise_var, size_t steps, gr::logger_ptr logger);
+    receiver_stage(const std::string& model, double noise_var, size_t steps, gr::logger_ptr logger,
+                   bool soft_bits = false);
 
     /*! n symbols with the tags that lie among them (any order, any keys). \p first: offset of y[0]. */
     void process(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n, uint64_t first,
@@ -59,6 +60,7 @@ private:
     std::string d_model, d_mode = "exact";
     double d_given = -1, d_tagged = -1;
     size_t d_steps;
+    bool d_soft_bits; // what a table holds
     std::atomic<uint64_t> d_symbols{ 0 }, d_bad_samples{ 0 }, d_refused{ 0 };
     std::chrono::steady_clock::time_point d_next_log{};
 };

@@ -4,18 +4,19 @@
 
 namespace gr::diffusion {
 
-soft_demapper_cf::sptr soft_demapper_cf::make(const std::string& model, double noise_var)
+soft_demapper_cf::sptr soft_demapper_cf::make(const std::string& model, double noise_var, const std::string& mode)
 {
-    return gnuradio::make_block_sptr<soft_demapper_cf_impl>(model, noise_var);
+    return gnuradio::make_block_sptr<soft_demapper_cf_impl>(model, noise_var, mode);
 }
 
-soft_demapper_cf_impl::soft_demapper_cf_impl(const std::string& model, double noise_var)
+soft_demapper_cf_impl::soft_demapper_cf_impl(const std::string& model, double noise_var, const std::string& mode)
     : gr::sync_interpolator("soft_demapper_cf",
                             gr::io_signature::make(1, 1, sizeof(gr_complex)),
                             gr::io_signature::make(1, 1, sizeof(float)),
                             1),
-      d_stage(model, noise_var, 0, d_logger)
+      d_stage(model, noise_var, 0, d_logger, true)
 {
+    d_stage.set_mode(mode);
     set_interpolation(unsigned(d_stage.receiver().bits_per_symbol()));
     message_port_register_in(pmt::mp("cmd"));
     set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
@@ -52,6 +53,24 @@ void soft_demapper_cf_impl::set_noise_var(double noise_var)
 {
     LOCKED;
     d_stage.set_noise_var(noise_var);
+}
+
+void soft_demapper_cf_impl::set_mode(const std::string& mode)
+{
+    LOCKED;
+    d_stage.set_mode(mode);
+}
+
+std::string soft_demapper_cf_impl::mode() const
+{
+    LOCKED;
+    return d_stage.mode();
+}
+
+bool soft_demapper_cf_impl::uses_table() const
+{
+    LOCKED;
+    return d_stage.receiver().uses_table();
 }
 
 void soft_demapper_cf_impl::set_fit(const std::vector<double>& state)

@@ -9,7 +9,7 @@ namespace gr::diffusion {
 class soft_demapper_cf_impl : public soft_demapper_cf
 {
 public:
-    soft_demapper_cf_impl(const std::string& model, double noise_var);
+    soft_demapper_cf_impl(const std::string& model, double noise_var, const std::string& mode);
 
     int work(int noutput_items,
              gr_vector_const_void_star& input_items,
@@ -17,8 +17,11 @@ public:
 
     void set_model(const std::string& model) override;
     void set_noise_var(double noise_var) override;
+    void set_mode(const std::string& mode) override;
     void set_fit(const std::vector<double>& state) override;
     std::string model() const override;
+    std::string mode() const override;
+    bool uses_table() const override;
     int bits_per_symbol() const override;
     double noise_var() const override;
     std::string noise_source() const override;

@@ -49,13 +49,15 @@ receiver_mode receiver_mode_of(const std::string& name)
     throw std::invalid_argument("mode '" + name + "' is none of exact, table, auto");
 }
 
-void fitted_receiver::set_mode(receiver_mode mode)
+void fitted_receiver::set_mode(receiver_mode mode, bool soft_bits)
 {
     if (mode == receiver_mode::exact)
         d_table.reset();
-    else if (!d_table) {
+    else if (!d_table || d_soft_table != soft_bits) {
         tabulated_receiver::config c;
         c.noise_var = d_noise_var;
+        c.symbols = !soft_bits;
+        c.soft_bits = d_soft_table = soft_bits;
         d_table = std::make_unique<tabulated_receiver>(d_model, d_receiver.steps(), c);
     }
     d_mode = mode;
@@ -140,8 +142,8 @@ void fitted_receiver::process(const std::complex<float>* y, std::complex<float>*
 {
     if (d_path == receiver_path::gaussian)
         gaussian(y, x_hat, llr, n);
-    else if (!llr && uses_table())
-        d_table->process(y, x_hat, nullptr, n);
+    else if ((d_soft_table ? !x_hat : !llr) && uses_table())
+        d_table->process(y, x_hat, llr, n);
     else
         d_receiver.process(y, x_hat, llr, n);
 }

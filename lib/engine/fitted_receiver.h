@@ -13,7 +13,7 @@ namespace gr::diffusion::engine {
 //! What turns a fitted law into posteriors: the network on top of it, or the law's Gaussians alone.
 enum class receiver_path { network, gaussian };
 
-/*! How symbols (not soft bits) are computed: the exact network, a table of its map (of the noise level in use,
+/*! How symbols, or soft bits if asked for, are computed: the exact network, a table of its map (of the noise level in use,
  * or within 0.25 dB of it while the next table is made), or the table where it meets its error target. */
 enum class receiver_mode { exact, table, automatic };
 
@@ -36,10 +36,11 @@ public:
     int bits_per_symbol() const { return d_bits; }
     void set_steps(size_t steps);
     size_t steps() const { return d_receiver.steps(); }
-    //! \throws std::invalid_argument Tabulates at once where a table is asked for (tens of milliseconds).
-    void set_mode(receiver_mode mode);
+    /*! Tabulates at once where a table is asked for (tens of milliseconds).
+     *  \param soft_bits tabulate soft bits instead of symbols */
+    void set_mode(receiver_mode mode, bool soft_bits = false);
     receiver_mode mode() const { return d_mode; }
-    //! Whether symbols come from the table now.
+    //! Whether symbols (or soft bits) come from the table now.
     bool uses_table() const;
     //! The engine's own receiver, e.g. for its ancestral mode.
     engine::receiver& sampler() { return d_receiver; }
@@ -65,6 +66,7 @@ private:
     engine::receiver d_receiver;
     std::unique_ptr<tabulated_receiver> d_table;
     receiver_mode d_mode = receiver_mode::exact;
+    bool d_soft_table = false;
     dsp::symbol_law d_law;
     receiver_path d_path = receiver_path::network;
     int d_bits = 0;

@@ -23,15 +23,20 @@ public:
 
     /*! \param model shipped model's name or a model file's path
      *  \param noise_var E|n|^2 with E|x|^2 = 1, distortion included; negative: from tags, else estimated
+     *  \param mode "exact" network, lookup "table", or "auto": the table where it meets its error target
      *  \throws std::invalid_argument naming value and remedy */
-    static sptr make(const std::string& model, double noise_var = -1);
+    static sptr make(const std::string& model, double noise_var = -1, const std::string& mode = "exact");
 
     virtual void set_model(const std::string& model) = 0;
     virtual void set_noise_var(double noise_var) = 0;
+    virtual void set_mode(const std::string& mode) = 0;
     //! A fit (Receiver.state()) of the same constellation.
     virtual void set_fit(const std::vector<double>& state) = 0;
 
     virtual std::string model() const = 0;
+    virtual std::string mode() const = 0;
+    //! Whether soft bits come from the table now.
+    virtual bool uses_table() const = 0;
     virtual int bits_per_symbol() const = 0;
     //! The noise variance in use, however it came.
     virtual double noise_var() const = 0;

@@ -19,7 +19,7 @@ def find_program():
 
 def measure_kernels(program, quick):
     command = [str(program), "--benchmark_format=json", "--benchmark_repetitions=5",
-               "--benchmark_report_aggregates_only=true", f"--benchmark_min_time={0.03 if quick else 0.2}"]
+               "--benchmark_report_aggregates_only=true", f"--benchmark_min_time={0.03 if quick else 0.1}"]
     if quick:
         command.append(f"--benchmark_filter={QUICK}")
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

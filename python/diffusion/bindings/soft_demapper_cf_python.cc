@@ -18,9 +18,12 @@ void bind_soft_demapper_cf(py::module& m)
                gr::basic_block,
                std::shared_ptr<block>>(
         m, "soft_demapper_cf", "Soft demapper: equalised symbols in, LLRs out (positive: bit 1), MSB first.")
-        .def(py::init(&block::make), py::arg("model"), py::arg("noise_var") = -1.0)
+        .def(py::init(&block::make), py::arg("model"), py::arg("noise_var") = -1.0, py::arg("mode") = "exact")
         .def("set_model", &block::set_model, py::arg("model"))
         .def("set_noise_var", &block::set_noise_var, py::arg("noise_var"))
+        .def("set_mode", &block::set_mode, py::arg("mode"))
+        .def("mode", &block::mode)
+        .def("uses_table", &block::uses_table, "Whether soft bits come from the table now.")
         .def("set_fit", &block::set_fit, py::arg("state"), "A fit: Receiver.state().")
         .def("model", &block::model)
         .def("bits_per_symbol", &block::bits_per_symbol)
