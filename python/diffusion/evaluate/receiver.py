@@ -21,7 +21,7 @@ SNRS = (-5, 0, 5, 10, 15, 20, 25, 30)
 TITLES = {"map": "MAP, law known (bound)", "linear": "LMMSE + min-distance",
           "class-gaussian": "class-conditional Gaussian", "law": "our fitted Gaussian law, no network",
           "diffusion": "diffusion, fitted", "diffusion-unfitted": "diffusion, not fitted",
-          "guarded": "Receiver.fit (guarded)"}
+          "guarded": "Receiver.fit (guarded)", "dnn": "DNN demapper, all SNRs, unlimited labels"}
 
 
 STUDIES = {**hardware.REFERENCE,
@@ -36,6 +36,8 @@ def add_arguments(parser):
     parser.add_argument("--known", type=int, default=2000, metavar="N", help="known symbols to fit from (2000)")
     parser.add_argument("--symbols", type=int, default=200000, metavar="N", help="test symbols per point (200000)")
     parser.add_argument("--snr", type=float, nargs="+", default=list(SNRS), metavar="DB", help="SNRs in dB")
+    parser.add_argument("--dnn", action="store_true",
+                        help="also a DNN demapper trained on each setting, all SNRs (a minute each)")
     common_options(parser)
 
 
@@ -54,6 +56,14 @@ def learned_of(rx):
     return {"diffusion": lambda nv, law, known, seen: fixed(rx.with_law(law), nv),
             "diffusion-unfitted": lambda nv, law, known, seen: fixed(rx, nv),
             "guarded": lambda nv, law, known, seen: fixed(rx.fit(rx.constellation[known], seen, nv), nv)}
+
+
+def dnn(hw, points, seed):
+    """The same, of a DNN demapper trained on that hardware (needs torch)."""
+    from ..baselines import dnn_demapper
+    demap = dnn_demapper.train(hw, points, seed=seed)
+    snr = lambda noise_var: -10 * np.log10(noise_var - hw.distortion)
+    return lambda nv, law, known, seen: lambda y: demap(y, snr(nv))
 
 
 def law_likelihood(law, y, noise_var):
@@ -157,7 +167,12 @@ def run(args):
     results = []
     for name in names:
         rx = diffusion.Receiver(name)
-        rows = measure(rx.constellation, args.symbols, args.known, args.seed, learned_of(rx), args.snr, studies)
+        rows = []
+        for study in studies:
+            learned = learned_of(rx)
+            if args.dnn:
+                learned["dnn"] = dnn(STUDIES[study], rx.constellation, args.seed)
+            rows += measure(rx.constellation, args.symbols, args.known, args.seed, learned, args.snr, [study])
         results += [{"model": name, **row} for row in rows]
         for study in studies:
             print(f"\n{name}, {study}: BER [95%] / GMI\n\n{table(rows, study)}")
