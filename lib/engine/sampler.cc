@@ -80,7 +80,7 @@ struct receiver::impl {
             points[2 * i] = c[i].real();
             points[2 * i + 1] = c[i].imag();
         }
-        demap.n_out = c.size();
+        demap = panel_layer(0, c.size(), nullptr, activation::none);
         if (net.embedded_steps() && !schedule)
             shared->data().reader().wrong("schedule", "a network with an embedding needs a discrete one");
         if (schedule && net.embedded_steps() && net.embedded_steps() != schedule->steps())

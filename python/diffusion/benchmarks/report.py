@@ -44,6 +44,9 @@ def markdown(r):
         "Bilinear, 256 x 256 nodes, random network of the shipped shape at 15 dB. Error: RMS of the symbols, of "
         "tanh(LLR / 2) for soft bits, against the exact network. Every table measures its own "
         "(`engine_table.accuracy`).\n",
+        "Mode `auto` uses a table when its measured RMS error is at most 1e-3 (soft bits: 1e-2 in tanh(LLR / 2)) and "
+        "it was made for the link in use; while a new one is made, and where the error is larger, the exact "
+        "network runs. Mode `table` keeps the old table meanwhile.\n",
         table(["output", "points", "Msample/s", "RMS error"],
               [[t["output"], t["points"], t["msamples_per_s"], t["rms_error"]] for t in r["tables"]]),
         "## Blocks in a flowgraph\n",
