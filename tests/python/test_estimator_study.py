@@ -219,7 +219,7 @@ def test_evaluation_writes_its_rows(tmp_path, capsys):
     assert (tmp_path / "e.png").stat().st_size > 1000 and "| scene |" in (tmp_path / "e.md").read_text()
 
 
-@pytest.mark.parametrize("name, over_sbl", [("ce-ofdm64", 0.3)])
+@pytest.mark.parametrize("name, over_sbl", [("ce-ofdm64", 0.3), ("ce-ofdm64-fast", 0.1)])
 def test_shipped_model_is_ahead_on_sparse_channels_of_another_law(name, over_sbl):
     rng = np.random.default_rng(11)
     h, variance = channels.unseen_city(rng, 300, 64), 0.1
