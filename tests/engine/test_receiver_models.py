@@ -53,9 +53,9 @@ def test_engine_equals_torch(name, snr_db, kind):
     size = 1e-5 * np.abs(expected).max()  # a logit's error is a posterior's relative error
     np.testing.assert_allclose(x_hat, p @ points.astype(complex), atol=1e-5 + 2 * size)
     best = bit_llr(expected)
-    inside = np.abs(best) < 80  # beyond, the engine holds them to +-87
+    inside = np.abs(best) < 70  # beyond, floats underflow, and the engine holds them to +-87
     np.testing.assert_allclose(llr[inside], best[inside], atol=1e-4 + 4 * size, rtol=1e-4)
-    assert (llr[~inside] * np.sign(best[~inside]) > 79).all()
+    assert (llr[~inside] * np.sign(best[~inside]) > 69).all()
 
 
 @pytest.mark.parametrize("name", MODELS)
