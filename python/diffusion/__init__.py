@@ -27,3 +27,11 @@ from .shaper import Shaper, ShapingState
 from .receiver import Receiver
 
 __version__ = version()
+
+
+def __getattr__(name):
+    # ZMQ is loaded by those who use it.
+    if name == "remote_denoiser":
+        from .remote_denoiser import remote_denoiser
+        return remote_denoiser
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
