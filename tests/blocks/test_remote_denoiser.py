@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""remote_denoiser in a flowgraph, with a torch worker in a process of its own that is killed on the way."""
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pmt
+import pytest
+from gnuradio import blocks, diffusion, gr
+
+NOISE_VAR = 0.05
+
+
+@pytest.fixture
+def worker():
+    """A serving process and its address."""
+    code = "import sys; from gnuradio.diffusion.cli import main; sys.exit(main())"
+    process = subprocess.Popen([sys.executable, "-c", code, "serve", "rx-qam16", "--bind", "tcp://127.0.0.1:*"],
+                               stdout=subprocess.PIPE, text=True)
+    line = process.stdout.readline()
+    assert line.startswith("serving rx-qam16 at tcp://127.0.0.1:"), line
+    yield process, line.split()[3]
+    process.kill()
+    process.wait()
+
+
+def received(rx, n, seed=1):
+    rng = np.random.default_rng(seed)
+    x = rx.constellation[rng.integers(16, size=n)]
+    noise = rng.standard_normal(n) + 1j * rng.standard_normal(n)
+    return (x + noise * np.sqrt(NOISE_VAR / 2)).astype(np.complex64)
+
+
+class slow_source(gr.sync_block):
+    """The samples in small portions, with pauses: long enough for things to happen on the way."""
+
+    def __init__(self, samples, portion, pause, at=None, then=None):
+        gr.sync_block.__init__(self, "slow_source", None, [np.complex64])
+        self.samples, self.portion, self.pause, self.sent, self.at, self.then = samples, portion, pause, 0, at, then
+
+    def work(self, input_items, output_items):
+        n = min(self.portion, len(output_items[0]), len(self.samples) - self.sent)
+        if n == 0:
+            return -1
+        if self.then and self.sent >= self.at:
+            self.then()
+            self.then = None
+        time.sleep(self.pause)
+        output_items[0][:n] = self.samples[self.sent:self.sent + n]
+        self.sent += n
+        return n
+
+
+def test_equals_the_native_engine_and_outlives_its_worker(worker):
+    process, address = worker
+    rx = diffusion.Receiver("rx-qam16")
+    y = received(rx, 60000)
+    block = diffusion.remote_denoiser("rx-qam16", [address], NOISE_VAR, timeout=2.0)
+    source = slow_source(y, 1000, 0.01, 40000, process.kill)
+    sink = blocks.vector_sink_c()
+    tb = gr.top_block()
+    tb.connect(source, block, sink)
+    tb.run()
+    out = np.array(sink.data(), np.complex64)
+    np.testing.assert_allclose(out, rx(y, NOISE_VAR)[0], atol=2e-4)
+    counters = block.counters()
+    assert counters["remote"] > 10000 and counters["native"] > 5000
+    assert counters["remote"] + counters["native"] == y.size
+
+
+def test_no_worker_tags_and_bad_input():
+    rx = diffusion.Receiver("rx-qam16")
+    y = received(rx, 3000)
+    tags = [gr.tag_utils.python_to_tag((at, pmt.intern(key), value)) for at, key, value in (
+        (0, "noise_var", pmt.from_double(0.2)), (1000, "snr", pmt.from_double(20.0)),
+        (1500, "snr", pmt.intern("nonsense")), (1600, "noise_var", pmt.from_double(-3)), (1700, "snr", pmt.from_double(1e9)))]
+    spoiled = y.copy()
+    spoiled[2000] = np.nan
+    block = diffusion.remote_denoiser("rx-qam16", ["tcp://127.0.0.1:9"])
+    source, sink = blocks.vector_source_c(spoiled.tolist(), False, 1, tags), blocks.vector_sink_c()
+    tb = gr.top_block()
+    tb.connect(source, block, sink)
+    tb.run()
+    out = np.array(sink.data(), np.complex64)
+    np.testing.assert_allclose(out[:1000], rx(y[:1000], 0.2)[0], atol=1e-6)
+    good = np.arange(1000, 3000) != 2000
+    np.testing.assert_allclose(out[1000:][good], rx(y[1000:], 0.01)[0][good], atol=1e-6)
+    assert np.isfinite(out).all()
+
+
+def test_serve_stops_cleanly_and_says_what_it_did(tmp_path):
+    code = "import sys; from gnuradio.diffusion.cli import main; sys.exit(main())"
+    report = tmp_path / "serve.json"
+    process = subprocess.Popen([sys.executable, "-c", code, "serve", "rx-qam16", "--bind", "tcp://127.0.0.1:*",
+                                "--json", str(report)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline().startswith("serving")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert json.loads(report.read_text())["requests"] == 0
