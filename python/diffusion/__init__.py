@@ -32,6 +32,6 @@ __version__ = version()
 def __getattr__(name):
     # ZMQ is loaded by those who use it.
     if name == "remote_denoiser":
-        from .remote_denoiser import remote_denoiser
+        from .remote_block import remote_denoiser
         return remote_denoiser
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

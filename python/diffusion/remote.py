@@ -198,7 +198,7 @@ class Client:
             if len(y):
                 pending[self._next()] = (0, len(y), None, now)
             return pending
-        bounds = np.linspace(0, len(y), len(alive) + 1).astype(int)
+        bounds = np.linspace(0, len(y), len(alive) + 1).astype(int).tolist()
         for w, first, last in zip(alive, bounds[:-1], bounds[1:]):
             for a in range(first, last, MAX_SYMBOLS):
                 b = min(last, a + MAX_SYMBOLS)

@@ -48,7 +48,7 @@ class TorchReceiver:
     @torch.no_grad()
     def __call__(self, y, noise_var, steps=0, state=()):
         law = self.law(state)
-        observed = torch.as_tensor(y, dtype=torch.complex64).to(self.device)
+        observed = torch.tensor(y, dtype=torch.complex64, device=self.device)
 
         def mean(x, level):
             return torch.softmax(self.logits(x, level, law), -1).to(self.points.dtype) @ self.points
