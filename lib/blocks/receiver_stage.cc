@@ -38,9 +38,9 @@ receiver_stage::receiver_stage(const std::string& model, double noise_var, size_
     set_noise_var(noise_var);
 }
 
-std::unique_ptr<engine::fitted_receiver> receiver_stage::load(const std::string& model, bool same_bits) const
+std::unique_ptr<dsp::fitted_receiver> receiver_stage::load(const std::string& model, bool same_bits) const
 {
-    auto next = std::make_unique<engine::fitted_receiver>(engine::model::load(model), d_steps);
+    auto next = std::make_unique<dsp::fitted_receiver>(engine::model::load(model), d_steps);
     if (same_bits && next->bits_per_symbol() != d_receiver->bits_per_symbol())
         throw std::invalid_argument("model '" + model + "' has " + std::to_string(next->bits_per_symbol()) +
                                     " bits a symbol, this flowgraph runs with " +
@@ -48,11 +48,11 @@ std::unique_ptr<engine::fitted_receiver> receiver_stage::load(const std::string&
     return next;
 }
 
-void receiver_stage::take(std::unique_ptr<engine::fitted_receiver> receiver, const std::string& model)
+void receiver_stage::take(std::unique_ptr<dsp::fitted_receiver> receiver, const std::string& model)
 {
     if (d_receiver)
         receiver->set_noise_var(d_receiver->noise_var());
-    receiver->set_mode(engine::receiver_mode_of(d_mode), d_soft_bits);
+    receiver->set_mode(dsp::receiver_mode_of(d_mode), d_soft_bits);
     auto estimator = std::make_unique<dsp::noise_estimator>(receiver->law());
     d_receiver = std::move(receiver);
     d_estimator = std::move(estimator);
@@ -73,7 +73,7 @@ void receiver_stage::set_noise_var(double noise_var)
 void receiver_stage::set_steps(int steps)
 {
     const size_t checked = check_steps(steps);
-    auto next = std::make_unique<engine::fitted_receiver>(engine::model::load(d_model), checked);
+    auto next = std::make_unique<dsp::fitted_receiver>(engine::model::load(d_model), checked);
     next->set_state(d_receiver->state());
     d_steps = checked;
     take(std::move(next), d_model);
@@ -81,7 +81,7 @@ void receiver_stage::set_steps(int steps)
 
 void receiver_stage::set_mode(const std::string& mode)
 {
-    d_receiver->set_mode(engine::receiver_mode_of(mode), d_soft_bits);
+    d_receiver->set_mode(dsp::receiver_mode_of(mode), d_soft_bits);
     d_mode = mode;
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "dsp/noise_estimator.h"
-#include "engine/fitted_receiver.h"
+#include "dsp/fitted_receiver.h"
 #include <gnuradio/logger.h>
 #include <gnuradio/tags.h>
 #include <pmt/pmt.h>
@@ -37,7 +37,7 @@ public:
     void set_mode(const std::string& mode);
     void set_fit(const std::vector<double>& state);
 
-    const engine::fitted_receiver& receiver() const { return *d_receiver; }
+    const dsp::fitted_receiver& receiver() const { return *d_receiver; }
     const std::string& model() const { return d_receiver->get_model().name(); }
     const std::string& mode() const { return d_mode; }
     double noise_var() const { return d_receiver->noise_var(); }
@@ -51,11 +51,11 @@ private:
     void apply_tag(const gr::tag_t& tag);
     void apply_noise_var(double noise_var);
     void refuse(const std::string& why);
-    std::unique_ptr<engine::fitted_receiver> load(const std::string& model, bool same_bits) const;
-    void take(std::unique_ptr<engine::fitted_receiver> receiver, const std::string& model);
+    std::unique_ptr<dsp::fitted_receiver> load(const std::string& model, bool same_bits) const;
+    void take(std::unique_ptr<dsp::fitted_receiver> receiver, const std::string& model);
 
     gr::logger_ptr d_logger;
-    std::unique_ptr<engine::fitted_receiver> d_receiver;
+    std::unique_ptr<dsp::fitted_receiver> d_receiver;
     std::unique_ptr<dsp::noise_estimator> d_estimator;
     std::string d_model, d_mode = "exact";
     double d_given = -1, d_tagged = -1;

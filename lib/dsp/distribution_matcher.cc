@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "distribution_matcher.h"
-#include "exact_math.h"
+#include "engine/exact_math.h"
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -25,7 +25,7 @@ double log2_factorial(uint32_t n)
     static const std::vector<double> table = [] {
         std::vector<double> sums(distribution_matcher::max_length + 1, 0.0);
         for (size_t i = 2; i < sums.size(); i++)
-            sums[i] = sums[i - 1] + exact::log2(double(i));
+            sums[i] = sums[i - 1] + engine::exact::log2(double(i));
         return sums;
     }();
     return table[n];
@@ -137,12 +137,12 @@ std::vector<uint32_t> quantize_composition(const std::vector<double>& pmf, size_
     std::vector<uint32_t> c(m);
     size_t total = 0;
     for (size_t i = 0; i < m; i++) {
-        log_p[i] = exact::log(pmf[i] / sum);
+        log_p[i] = engine::exact::log(pmf[i] / sum);
         c[i] = uint32_t(std::min(std::floor(pmf[i] / sum * double(n)), double(n - total)));
         total += c[i];
     }
     // n D = sum c log c - c log p + constant: what one unit more, or less, changes.
-    auto x_log_x = [](double x) { return x > 0 ? x * exact::log(x) : 0.0; };
+    auto x_log_x = [](double x) { return x > 0 ? x * engine::exact::log(x) : 0.0; };
     auto more = [&](size_t i) { return x_log_x(c[i] + 1.0) - x_log_x(c[i]) - log_p[i]; };
     auto less = [&](size_t i) { return x_log_x(c[i]) - x_log_x(c[i] - 1.0) - log_p[i]; };
     const double never = std::numeric_limits<double>::infinity();

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "shaping_prior.h"
-#include "dsp/exact_math.h"
+#include "exact_math.h"
 #include "model_data.h"
 #include <algorithm>
 #include <cmath>
 
 namespace gr::diffusion::engine {
 
-namespace exact = dsp::exact;
 
 namespace {
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "numpy_io.h"
 #include "dsp/distribution_matcher.h"
-#include "dsp/exact_math.h"
+#include "engine/exact_math.h"
 #include "dsp/shaping_code.h"
 
 namespace py = pybind11;
@@ -96,6 +96,6 @@ void bind_distribution_matcher(py::module& m)
     define_maps(s, "encode", "decode", &code::encode, &code::decode);
 
     auto exact = m.def_submodule("exact_math", "exp and log that give the same bits on every machine.");
-    exact.def("exp", py::vectorize([](double x) { return dsp::exact::exp(x); }));
-    exact.def("log", py::vectorize([](double x) { return dsp::exact::log(x); }));
+    exact.def("exp", py::vectorize([](double x) { return gr::diffusion::engine::exact::exp(x); }));
+    exact.def("log", py::vectorize([](double x) { return gr::diffusion::engine::exact::log(x); }));
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "numpy_io.h"
 #include "dsp/noise_estimator.h"
-#include "engine/fitted_receiver.h"
+#include "dsp/fitted_receiver.h"
 
 namespace py = pybind11;
 using namespace gr::diffusion;
-using engine::fitted_receiver;
+using dsp::fitted_receiver;
 using double_array = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
 void bind_fitted_receiver(py::module& m)
@@ -27,12 +27,12 @@ void bind_fitted_receiver(py::module& m)
         .def_property_readonly("law", [](const fitted_receiver& self) { return self.law(); })
         .def_property_readonly("uses_network",
                                [](const fitted_receiver& self) {
-                                   return self.path() == engine::receiver_path::network;
+                                   return self.path() == dsp::receiver_path::network;
                                })
         .def_property("steps", &fitted_receiver::steps, &fitted_receiver::set_steps)
         .def("set_law",
              [](fitted_receiver& self, const dsp::symbol_law& law, bool network) {
-                 self.set_law(law, network ? engine::receiver_path::network : engine::receiver_path::gaussian);
+                 self.set_law(law, network ? dsp::receiver_path::network : dsp::receiver_path::gaussian);
              },
              py::arg("law"), py::arg("network") = true)
         .def("state",

@@ -3,38 +3,38 @@
 #include <algorithm>
 #include <cmath>
 
-namespace gr::diffusion::engine {
+namespace gr::diffusion::dsp {
 
 namespace {
 
 constexpr float largest_llr = 87;
 constexpr float largest_sample = 1e4f;
 
-model::sptr check(model::sptr m)
+engine::model::sptr check(engine::model::sptr m)
 {
     if (m->task() != "receiver")
-        throw model_error(m->path() + ": it is a model of task '" + m->task() + "', not a receiver");
+        throw engine::model_error(m->path() + ": it is a model of task '" + m->task() + "', not a receiver");
     if (m->constellation().empty())
-        throw model_error(m->path() + ": a receiver needs a constellation");
+        throw engine::model_error(m->path() + ": a receiver needs a constellation");
     return m;
 }
 
 } // namespace
 
-fitted_receiver::fitted_receiver(model::sptr m, size_t steps)
+fitted_receiver::fitted_receiver(engine::model::sptr m, size_t steps)
     : d_model(check(std::move(m))), d_receiver(d_model, steps), d_law(get_model().constellation()),
       d_bits(get_model().bits_per_symbol())
 {
     const size_t points = get_model().constellation().size();
-    if (d_receiver.conditions() > dsp::symbol_law::n_context)
-        throw model_error(get_model().path() + ": its network wants " + std::to_string(d_receiver.conditions()) +
-                          " conditions, this version has " + std::to_string(dsp::symbol_law::n_context));
+    if (d_receiver.conditions() > symbol_law::n_context)
+        throw engine::model_error(get_model().path() + ": its network wants " + std::to_string(d_receiver.conditions()) +
+                          " conditions, this version has " + std::to_string(symbol_law::n_context));
     d_q2.resize(5 * points);
     d_q1.resize(points);
     d_p2.resize(5 * points);
     d_p1.resize(points);
     d_logit.resize(points);
-    d_context.resize(dsp::symbol_law::n_context);
+    d_context.resize(symbol_law::n_context);
     apply();
 }
 
@@ -54,11 +54,11 @@ void fitted_receiver::set_mode(receiver_mode mode, bool soft_bits)
     if (mode == receiver_mode::exact)
         d_table.reset();
     else if (!d_table || d_soft_table != soft_bits) {
-        tabulated_receiver::config c;
+        engine::tabulated_receiver::config c;
         c.noise_var = d_noise_var;
         c.symbols = !soft_bits;
         c.soft_bits = d_soft_table = soft_bits;
-        d_table = std::make_unique<tabulated_receiver>(d_model, d_receiver.steps(), c);
+        d_table = std::make_unique<engine::tabulated_receiver>(d_model, d_receiver.steps(), c);
     }
     d_mode = mode;
     apply();
@@ -78,7 +78,7 @@ bool fitted_receiver::uses_table() const
     return d_table && d_path == receiver_path::network && (d_mode == receiver_mode::table || d_table->usable());
 }
 
-void fitted_receiver::set_law(dsp::symbol_law law, receiver_path path)
+void fitted_receiver::set_law(symbol_law law, receiver_path path)
 {
     if (law.points() != get_model().constellation())
         throw std::invalid_argument("the fitted law's constellation is not that of " + get_model().name());
@@ -104,7 +104,7 @@ void fitted_receiver::set_state(const std::vector<double>& s)
 {
     if (s.empty() || (s[0] != 0 && s[0] != 1))
         throw std::invalid_argument("fitted state refused: not a fitted state of this version");
-    set_law(dsp::symbol_law::from_state(get_model().constellation(), { s.begin() + 1, s.end() }),
+    set_law(symbol_law::from_state(get_model().constellation(), { s.begin() + 1, s.end() }),
             s[0] == 0 ? receiver_path::network : receiver_path::gaussian);
 }
 
@@ -181,4 +181,4 @@ void fitted_receiver::gaussian(const std::complex<float>* y, std::complex<float>
     }
 }
 
-} // namespace gr::diffusion::engine
+} // namespace gr::diffusion::dsp

@@ -11,7 +11,7 @@
  * could move a symbol from one class to another and nothing would decode. So: only operations IEEE 754
  * defines to the last bit, every multiply-add written as std::fma, error about 1 ulp (tested).
  */
-namespace gr::diffusion::dsp::exact {
+namespace gr::diffusion::engine::exact {
 
 //! Polynomial sum c[i] x^i by Horner's rule, fused.
 template <int n>
@@ -67,4 +67,4 @@ inline double log2(double x)
     return log(x) * 0x1.71547652b82fep0;
 }
 
-} // namespace gr::diffusion::dsp::exact
+} // namespace gr::diffusion::engine::exact

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
-#include "dsp/symbol_law.h"
+#include "symbol_law.h"
 #include <gnuradio/diffusion/sampler.h>
 #include <gnuradio/diffusion/table.h>
 #include <memory>
 #include <string>
 #include <vector>
 
-namespace gr::diffusion::engine {
+namespace gr::diffusion::dsp {
 
 //! What turns a fitted law into posteriors: the network on top of it, or the law's Gaussians alone.
 enum class receiver_path { network, gaussian };
@@ -28,10 +28,10 @@ class DIFFUSION_API fitted_receiver
 {
 public:
     //! \throws model_error if the model is no receiver, std::invalid_argument
-    explicit fitted_receiver(model::sptr m, size_t steps = 0);
+    explicit fitted_receiver(engine::model::sptr m, size_t steps = 0);
 
     const engine::model& get_model() const { return d_receiver.get_model(); }
-    const dsp::symbol_law& law() const { return d_law; }
+    const symbol_law& law() const { return d_law; }
     receiver_path path() const { return d_path; }
     int bits_per_symbol() const { return d_bits; }
     void set_steps(size_t steps);
@@ -46,7 +46,7 @@ public:
     engine::receiver& sampler() { return d_receiver; }
 
     //! The link from now on. \throws std::invalid_argument if its points are not the model's
-    void set_law(dsp::symbol_law law, receiver_path path = receiver_path::network);
+    void set_law(symbol_law law, receiver_path path = receiver_path::network);
     //! Law and path as numbers, for messages and files; set_state() refuses what is malformed.
     std::vector<double> state() const;
     void set_state(const std::vector<double>& state);
@@ -62,12 +62,12 @@ private:
     void apply();
     void gaussian(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n);
 
-    model::sptr d_model;
+    engine::model::sptr d_model;
     engine::receiver d_receiver;
-    std::unique_ptr<tabulated_receiver> d_table;
+    std::unique_ptr<engine::tabulated_receiver> d_table;
     receiver_mode d_mode = receiver_mode::exact;
     bool d_soft_table = false;
-    dsp::symbol_law d_law;
+    symbol_law d_law;
     receiver_path d_path = receiver_path::network;
     int d_bits = 0;
     double d_noise_var = 0.1;
@@ -75,4 +75,4 @@ private:
     std::vector<float> d_context, d_p2, d_p1, d_logit; // the quadratic forms in float, scratch
 };
 
-} // namespace gr::diffusion::engine
+} // namespace gr::diffusion::dsp
