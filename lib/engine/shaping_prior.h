@@ -20,7 +20,7 @@ struct link_state {
 /*! The pmf of a shaper's diffusion model: its posterior where the sample says nothing (infinite noise).
  *
  * Every state of the link has an index, the 16-bit number that a header carries; what follows from the
- * index is computed in double with dsp/exact_math.h, so that both ends of a link get the same bits.
+ * index is computed in double with engine/exact_math.h, so that both ends of a link get the same bits.
  */
 class DIFFUSION_API shaping_prior
 {

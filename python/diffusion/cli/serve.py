@@ -12,7 +12,7 @@ the public one to the clients (server_key).
 import json
 import os
 import signal
-import time
+import threading
 from pathlib import Path
 
 from .common import JobError, common_options, write_json
@@ -69,15 +69,12 @@ def run(args):
                         read_keys(args.keys) if args.keys else None)
     except (ValueError, RuntimeError) as e:
         raise JobError(str(e).splitlines()[0]) from e
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stop = threading.Event()
+    for which in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(which, lambda *_: stop.set())
     server.start()
     print(f"serving {receiver.name} at {server.address} on {args.device}", flush=True)
-    end = time.monotonic() + args.seconds if args.seconds else None
-    try:
-        while end is None or time.monotonic() < end:
-            time.sleep(0.1)
-    except KeyboardInterrupt:
-        pass
+    stop.wait(args.seconds)
     server.stop()
     print(f"{server.counters['requests']} requests, {server.counters['symbols']} symbols, "
           f"{server.counters['refused']} refused")
