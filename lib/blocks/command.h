@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <limits>
+#include <stdexcept>
 #include <string>
 
 namespace gr::diffusion {
@@ -36,6 +38,16 @@ inline void log_ignored(const gr::logger_ptr& logger, const pmt::pmt_t& message,
                  text,
                  why,
                  before ? " and " + std::to_string(before) + " before it" : std::string());
+}
+
+/*! An integer setting; a larger one is refused, not cut to its low bits.
+ * \throws pmt::wrong_type, std::invalid_argument */
+inline int to_int(const pmt::pmt_t& value)
+{
+    const long number = pmt::to_long(value);
+    if (number < std::numeric_limits<int>::min() || number > std::numeric_limits<int>::max())
+        throw std::invalid_argument(std::to_string(number) + " is beyond every setting's range");
+    return int(number);
 }
 
 /*! Calls \p set(key, value) for every setting in a command message: a (key . value) pair or a

@@ -64,8 +64,18 @@ void impairments_cc_impl::renormalise(const std::vector<std::complex<float>>& po
     d_impairments.renormalise(points);
 }
 
-double impairments_cc_impl::get(const std::string& key) const { return d_impairments.get(key); }
-std::string impairments_cc_impl::pa() const { return d_impairments.settings().pa; }
+double impairments_cc_impl::get(const std::string& key) const
+{
+    gr::thread::scoped_lock lock(const_cast<impairments_cc_impl*>(this)->d_setlock);
+    return d_impairments.get(key);
+}
+
+std::string impairments_cc_impl::pa() const
+{
+    gr::thread::scoped_lock lock(const_cast<impairments_cc_impl*>(this)->d_setlock);
+    return d_impairments.settings().pa;
+}
+
 uint64_t impairments_cc_impl::not_finite() const { return d_impairments.not_finite(); }
 
 } // namespace gr::diffusion

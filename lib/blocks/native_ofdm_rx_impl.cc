@@ -247,11 +247,21 @@ void native_ofdm_rx_impl::set_demapper_model(const std::string& model)
     d_demapper_model = model;
 }
 
-std::string native_ofdm_rx_impl::estimator() const { return d_estimator; }
-std::string native_ofdm_rx_impl::demapper() const { return d_demapper; }
+std::string native_ofdm_rx_impl::estimator() const
+{
+    gr::thread::scoped_lock lock(const_cast<native_ofdm_rx_impl*>(this)->d_setlock);
+    return d_estimator;
+}
+
+std::string native_ofdm_rx_impl::demapper() const
+{
+    gr::thread::scoped_lock lock(const_cast<native_ofdm_rx_impl*>(this)->d_setlock);
+    return d_demapper;
+}
 
 std::map<std::string, uint64_t> native_ofdm_rx_impl::counters() const
 {
+    gr::thread::scoped_lock lock(const_cast<native_ofdm_rx_impl*>(this)->d_setlock);
     return { { "detected", d_counters.detected },
              { "ok", d_counters.ok },
              { "header_failed", d_counters.header_failed },

@@ -127,9 +127,14 @@ int native_ofdm_tx_impl::take_stream(const uint8_t* in, int available)
                 used += skip;
                 continue;
             }
-            const long length = pmt::is_integer(tags[0].value) ? pmt::to_long(tags[0].value) : 0;
-            if (length < 1) {
-                drop("the length tag is " + pmt::write_string(tags[0].value));
+            const uint64_t length = pmt::is_uint64(tags[0].value) ? pmt::to_uint64(tags[0].value)
+                                    : pmt::is_integer(tags[0].value)
+                                        ? uint64_t(std::max(pmt::to_long(tags[0].value), 0L))
+                                        : 0;
+            // What cannot be a packet must not be collected: a wrong tag would swallow the rest of the stream.
+            if (length < 1 || length > uint64_t(d_modulator.format().settings().max_payload)) {
+                drop("the length tag is " + pmt::write_string(tags[0].value) + ", use 1 to max_payload = " +
+                     std::to_string(d_modulator.format().settings().max_payload));
                 used++;
                 continue;
             }

@@ -20,7 +20,7 @@ quantizer_cc_impl::quantizer_cc_impl(int bits, double full_scale, bool dither, u
     set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
         for_each_setting(d_logger, message, [this](const std::string& key, const pmt::pmt_t& value) {
             if (key == "bits")
-                set_bits(int(pmt::to_long(value)));
+                set_bits(to_int(value));
             else if (key == "full_scale")
                 set_full_scale(pmt::to_double(value));
             else if (key == "dither")

@@ -186,7 +186,7 @@ void receiver_stage::command(const pmt::pmt_t& message, bool same_bits)
             else if (key == "snr")
                 set_noise_var(std::pow(10, -pmt::to_double(value) / 10));
             else if (key == "steps")
-                set_steps(int(pmt::to_long(value)));
+                set_steps(to_int(value));
             else if (key == "mode")
                 set_mode(pmt::symbol_to_string(value));
             else
@@ -196,7 +196,7 @@ void receiver_stage::command(const pmt::pmt_t& message, bool same_bits)
             throw; // logged by for_each_setting
         }
     });
-    if (!pmt::is_dict(message))
+    if (!pmt::is_dict(message) && !(pmt::is_pair(message) && pmt::is_symbol(pmt::car(message))))
         d_refused++;
     try {
         if (has_model) {

@@ -40,7 +40,7 @@ public:
         if (key == "snr_db" || key == "snr")
             set_snr_db(pmt::to_double(value));
         else if (key == "adc_bits")
-            set_hardware(int(pmt::to_long(value)), d_state.phase_noise_deg);
+            set_hardware(to_int(value), d_state.phase_noise_deg);
         else if (key == "phase_noise_deg")
             set_hardware(d_state.adc_bits, pmt::to_double(value));
         else

@@ -97,7 +97,7 @@ stock_ofdm_rx_impl::stock_ofdm_rx_impl(const dsp::stock_settings& settings,
             else if (key == "demapper_model")
                 set_demapper_model(pmt::symbol_to_string(value));
             else if (key == "max_passes")
-                set_max_passes(int(pmt::to_long(value)));
+                set_max_passes(to_int(value));
             else
                 throw std::invalid_argument("'" + key + "' is none of estimator, demapper, estimator_model, "
                                                         "demapper_model, max_passes");
@@ -135,10 +135,23 @@ void stock_ofdm_rx_impl::set_max_passes(int passes)
 
 std::map<std::string, uint64_t> stock_ofdm_rx_impl::counters() const
 {
+    gr::thread::scoped_lock lock(const_cast<stock_ofdm_rx_impl*>(this)->d_setlock);
     const auto& c = d_receiver.counters();
     return { { "detected", c.detected },             { "ok", c.ok },
              { "header_failed", c.header_failed },   { "payload_failed", c.payload_failed },
              { "truncated", c.truncated },           { "bad_samples", d_receiver.sync().bad_samples() } };
+}
+
+std::string stock_ofdm_rx_impl::estimator() const
+{
+    gr::thread::scoped_lock lock(const_cast<stock_ofdm_rx_impl*>(this)->d_setlock);
+    return d_estimator;
+}
+
+std::string stock_ofdm_rx_impl::demapper() const
+{
+    gr::thread::scoped_lock lock(const_cast<stock_ofdm_rx_impl*>(this)->d_setlock);
+    return d_demapper;
 }
 
 bool stock_ofdm_rx_impl::input_done() { return detail() && detail()->input(0)->done(); }

@@ -30,8 +30,8 @@ public:
     void set_estimator_model(const std::string& model) override { set_channel_stage(d_estimator, model); }
     void set_demapper_model(const std::string& model) override { set_demapper_stage(d_demapper, model); }
     void set_max_passes(int passes) override;
-    std::string estimator() const override { return d_estimator; }
-    std::string demapper() const override { return d_demapper; }
+    std::string estimator() const override;
+    std::string demapper() const override;
     std::map<std::string, uint64_t> counters() const override;
 
 private:

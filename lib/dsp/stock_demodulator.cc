@@ -280,7 +280,6 @@ int stock_demodulator::guess_bits(const cf* y, const stock_frame& frame)
 
 void stock_demodulator::payload(const cf* y, stock_frame& frame, int bits)
 {
-    auto& w = *d_work;
     const size_t front = stock_format::front_symbols, count = d_format.payload_symbols(frame.header, bits);
     const size_t symbols = front + count;
     frame.bits_per_symbol = bits;

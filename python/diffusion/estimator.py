@@ -23,7 +23,9 @@ class Estimator:
     """
 
     def __init__(self, model):
-        loaded = _native.model(model)
+        if not isinstance(model, str) and not hasattr(model, "__fspath__"):
+            raise TypeError(f"model is {model!r}; give a shipped model's name or a path")
+        loaded = _native.model(str(model))
         if loaded.task != "estimator":
             raise ValueError(
                 f"model '{model}' is for the task '{loaded.task}', an Estimator needs one for 'estimator'"
@@ -46,8 +48,12 @@ class Estimator:
             raise ValueError(
                 f"y has shape {y.shape}, with {len(pilots)} pilots it must be (frames, {len(pilots)})"
             )
+        if y.dtype.kind not in "fciub":
+            raise TypeError(f"y has dtype {y.dtype}; give complex observations")
+        with np.errstate(over="ignore"):
+            y = y.astype(np.complex64)
         if not np.isfinite(y).all():
-            raise ValueError("y has a NaN or Inf: leave those frames out")
+            raise ValueError("y has a NaN, an Inf or a number beyond single precision: leave those frames out")
         noise_var = np.asarray(noise_var, np.float64)
         if noise_var.ndim > 1 or (noise_var.ndim == 1 and noise_var.shape != y.shape[:1]):
             raise ValueError(
@@ -55,9 +61,10 @@ class Estimator:
                 f"of the {len(y)} frames"
             )
         if not (np.isfinite(noise_var).all() and (noise_var >= 0).all()):
-            raise ValueError("noise_var must be finite and not negative")
+            raise ValueError(f"noise_var is {noise_var}; use finite variances, none negative")
+        if pilots.size and not 0 <= int(pilots.min()) <= int(pilots.max()) < self.n:
+            raise ValueError(f"pilots has carriers {pilots.min()} to {pilots.max()}; use 0 to {self.n - 1}")
         self._native.pilots = pilots.tolist()
-        y = y.astype(np.complex64)
         if noise_var.ndim == 0:
             return self._native(y, float(noise_var))
         parts = [self._native(y[i : i + 1], v) for i, v in enumerate(noise_var)]

@@ -70,7 +70,8 @@ class LinkMetrics:
 
     def add_symbols(self, sent, received, kind="evm"):
         """kind "evm": error over sent power; "nmse": the same for channel estimates."""
-        rows = np.stack([np.abs(received - sent) ** 2, np.abs(sent) ** 2], 1).astype(float)
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is left out, not warned of
+            rows = np.stack([np.abs(received - sent) ** 2, np.abs(sent) ** 2], 1).astype(float)
         rows = rows[np.isfinite(rows).all(1)]
         self.symbols[kind] += len(rows)
         self._add(self.powers[kind], rows)

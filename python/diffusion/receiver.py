@@ -8,6 +8,7 @@ from . import diffusion_python as _native
 from .metrics import labels
 
 FOLDS = 4
+SMALLEST, LARGEST = 1e-12, 1e12  # noise variances that single precision can take through the network
 
 
 class Receiver:
@@ -57,12 +58,12 @@ class Receiver:
     def __call__(self, y, noise_var=None):
         """(x_hat, llr): denoised symbols complex64 (n,) and LLRs float32 (n, bits_per_symbol).
 
-        y: complex (n,), equalised, E|x|^2 = 1. noise_var: E|n|^2 including distortion, > 0; None estimates it
-        from y. LLRs: most significant bit first, positive means 1 (digital.constellation_soft_decoder_cf)."""
+        y: complex (n,), equalised, E|x|^2 = 1. noise_var: E|n|^2 including distortion, > 0 (held to
+        1e-12 to 1e12); None estimates it from y. LLRs: most significant bit first, positive means 1 (digital.constellation_soft_decoder_cf)."""
         y = _samples(y, "y")
         if noise_var is None:
             noise_var = _native.estimate_noise_var(self.law, y)
-        noise_var = _variance(noise_var)
+        noise_var = min(max(_variance(noise_var), SMALLEST), LARGEST)
         with self._lock:
             return self._engine(y, noise_var)
 

@@ -40,6 +40,10 @@ class Shaper:
     It is rounded to 0.1 dB and held to the trained range."""
 
     def __init__(self, model="ps-qam64", block_length=4096):
+        if not isinstance(model, str) and not hasattr(model, "__fspath__"):
+            raise TypeError(f"model is {model!r}; give a shipped model's name or a path")
+        if not 64 <= int(block_length) <= 8192:
+            raise ValueError(f"block_length is {block_length}, use 64 to 8192 symbols")
         self._model = str(model)
         self._core = shaper_core(self._model, int(block_length))
         self.bad_blocks = 0  #: blocks of the last decode() that no transmitter can have sent
@@ -89,7 +93,7 @@ class Shaper:
 
     def decide(self, y, snr_db, hardware=None):
         """Samples to the indices of the nearest points, uint8."""
-        return self._core.decide(self.index(snr_db, hardware), y)
+        return self._core.decide(self.index(snr_db, hardware), _samples(y))
 
     def _codes(self, index, bits):
         """The blocks' codes for so many bits: full blocks, then the shortest multiple of 64 symbols that
@@ -124,6 +128,12 @@ class Shaper:
         bad_blocks counts the blocks in which that shows. Raises ValueError if the state is not of this model
         or the number of symbols not the state's."""
         indices = np.asarray(indices)
+        if not isinstance(state, ShapingState):
+            raise TypeError(f"state is {type(state).__name__}; give the ShapingState that encode() returned")
+        if indices.dtype.kind not in "iu":
+            raise TypeError(f"indices are {indices.dtype}; give symbol indices (integers), from decide() or encode()")
+        if not (0 <= state.index <= 0xFFFF and 0 <= state.bits <= 0xFFFFFFFF):
+            raise ValueError(f"{state} is no state that a header can carry")
         if state.block_length != self.block_length:
             if not 64 <= state.block_length <= 8192:
                 raise ValueError(f"state has block length {state.block_length}, lengths are 64 to 8192")
@@ -146,6 +156,9 @@ class Shaper:
     def posterior(self, y, noise_var, snr_db, hardware=None):
         """P(symbol | y) under the pmf, float64 (n, M): the diffusion model's output at noise level
         noise_var, for y around points(snr_db)."""
+        if not (noise_var > 0 and np.isfinite(noise_var)):
+            raise ValueError(f"noise_var is {noise_var}; use a positive variance E|n|^2")
+        y, noise_var = _samples(y), max(float(noise_var), 1e-30)
         points = self.points(snr_db, hardware).astype(np.complex128)
         prior = np.log(self.pmf(snr_db, hardware))
         # -|y - c|^2 / v without the part that all symbols share.
@@ -181,3 +194,12 @@ class Shaper:
             alpha, cleaner, noisier = abar[t] / abar[t + 1], abar[t + 1], abar[t]
             mean = (np.sqrt(cleaner) * (1 - alpha) * x0 + np.sqrt(alpha) * (1 - cleaner) * x) / (1 - noisier)
             x = mean + np.sqrt((1 - cleaner) / (1 - noisier) * (1 - alpha)) * normal()
+
+
+def _samples(y):
+    y = np.asarray(y)
+    if y.ndim != 1 or y.dtype.kind not in "fciub":
+        raise ValueError(f"y is {y.dtype} of shape {y.shape}; give complex samples of shape (n,)")
+    if not np.isfinite(y).all():
+        raise ValueError("y has a NaN or Inf: leave such samples out")
+    return y

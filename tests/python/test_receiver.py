@@ -126,6 +126,6 @@ def test_bad_input_is_named(rx, call, error, message):
 def test_empty_and_extreme_input(rx):
     x_hat, llr = rx([], 0.1)
     assert x_hat.shape == (0,) and llr.shape == (0, 4)
-    for noise_var in (1e-6, 1e-3, 1e3):
+    for noise_var in (1e-300, 1e-6, 1e-3, 1e3, 1e300):
         x_hat, llr = rx([1e6 + 1e6j, 0, 1e-30], noise_var)
         assert np.isfinite(x_hat).all() and np.isfinite(llr).all() and (abs(x_hat) < 2).all()

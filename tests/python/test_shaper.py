@@ -236,6 +236,19 @@ def test_wrong_use_is_named():
         shaper.decode(symbols, diffusion.ShapingState(60000, 4096, 100))
     with pytest.raises(ValueError, match="8 bytes"):
         diffusion.ShapingState.from_bytes(b"123")
+    with pytest.raises(TypeError, match="integers"):
+        shaper.decode(symbols.astype(complex), state)
+    with pytest.raises(TypeError, match="ShapingState"):
+        shaper.decode(symbols, None)
+    with pytest.raises(ValueError, match="no state"):
+        shaper.decode(symbols, diffusion.ShapingState(-1, 4096, 100))
+    for call in (shaper.decide, lambda y, snr: shaper.llr(y, 0.1, snr)):
+        with pytest.raises(ValueError, match="NaN"):
+            call([1, np.nan], 10)
+    with pytest.raises(ValueError, match="noise_var is 0"):
+        shaper.llr(np.ones(3), 0, 10)
+    with pytest.raises(ValueError, match="block_length is -5"):
+        diffusion.Shaper("ps-qam16", -5)
     shaper.decode(symbols[::-1] ^ 3, state)  # wrong symbols: wrong bits, no error
     assert diffusion.Shaper("ps-qam16").decode((symbols + 100).astype(np.uint8), state).size == 100
 
