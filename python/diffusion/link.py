@@ -132,13 +132,7 @@ class Transmission:
         self.waveform, self.packets, self.taps_of = waveform, packets, []
         tb = gr.top_block("transmission")
         source = packet_source(packets)
-        if waveform == "native":
-            tx = [ofdm_tx("stream", s.modulation, s.fec)]
-        else:
-            # Unit mean power and the guard of the native frames: the same medium sees the same signal.
-            tx = [digital.ofdm_tx(bps_payload=2, packet_length_tag_key=LENGTH_TAG),
-                  digital.burst_shaper_cc([1.0, 1.0], 0, 160, False, LENGTH_TAG),
-                  blocks.multiply_const_cc(stock_scale())]
+        tx = transmitter(s, waveform)
         sink = blocks.vector_sink_c()
         if s.device == "loopback":
             channel = medium(s.snr_db, s.adc_bits, s.preset, power_profile(s.taps), True, seed)
@@ -151,6 +145,16 @@ class Transmission:
             tb.connect(source, *tx, sink)
             tb.run()
             self.iq = exchange(sink.data(), s.device, s.rate, s.frequency, s.tx_gain, s.rx_gain)
+
+
+def transmitter(settings, waveform):
+    """The blocks from tagged packets to IQ of unit mean power, in a list to connect."""
+    if waveform == "native":
+        return [ofdm_tx("stream", settings.modulation, settings.fec)]
+    # The guard of the native frames: the same medium sees the same signal.
+    return [digital.ofdm_tx(bps_payload=2, packet_length_tag_key=LENGTH_TAG),
+            digital.burst_shaper_cc([1.0, 1.0], 0, 160, False, LENGTH_TAG),
+            blocks.multiply_const_cc(stock_scale())]
 
 
 def stock_scale():

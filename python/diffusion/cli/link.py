@@ -61,12 +61,12 @@ def example_file():
     raise JobError("the example letter.txt is not found; name a file with --file")
 
 
-def table(receivers):
-    """The figures as text."""
-    lines = ["receiver   " + "".join(f"{head:>10}" for head, _, _ in COLUMNS)]
+def table(receivers, width=11):
+    """The figures as text; width of the first column."""
+    lines = [f"{'receiver':<{width}}" + "".join(f"{head:>10}" for head, _, _ in COLUMNS)]
     for name, figure in receivers.items():
         cells = [fmt.format(figure[key]) if figure[key] is not None else "-" for _, key, fmt in COLUMNS]
-        lines.append(f"{name:<11}" + "".join(f"{cell:>10}" for cell in cells))
+        lines.append(f"{name:<{width}}" + "".join(f"{cell:>10}" for cell in cells))
     return "\n".join(lines)
 
 
