@@ -122,7 +122,8 @@ class Tally(gr.basic_block):
                 "ber": self._bit_errors / self._bit_count if known else None,
                 "evm_db": float(10 * np.log10(evm)) if evm else None,
                 "gmi": metrics.gmi(np.concatenate(self._bits).reshape(-1, self._m),
-                                   np.concatenate(self._llrs).reshape(-1, self._m)) if known else None, "nmse_db": None, "cpu_s": cpu_s}
+                                   np.concatenate(self._llrs).reshape(-1, self._m)) if known else None,
+                "nmse_db": None, "cpu_s": cpu_s}
 
 
 def play(recording, waveform="native", estimator="lmmse", demapper="map", packets=None, complete=False,

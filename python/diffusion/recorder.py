@@ -58,7 +58,8 @@ def _ask(function, *args):
 def state_of(source, settings):
     """Hardware and settings as the device tells them."""
     sensors = {name: _ask(source.read_sensor, name) for name in _ask(source.list_sensors) or ()}
-    return {"device": settings.device, "sample_rate": _ask(source.get_sample_rate, 0), "frequency": _ask(source.get_frequency, 0),
+    return {"device": settings.device, "sample_rate": _ask(source.get_sample_rate, 0),
+            "frequency": _ask(source.get_frequency, 0),
             "gain_db": _ask(source.get_gain, 0), "antenna": _ask(source.get_antenna, 0),
             "bandwidth": _ask(source.get_bandwidth, 0), "tx_gain_db": settings.tx_gain, "sensors": sensors}
 
@@ -97,7 +98,8 @@ def record(name, settings, waveform="native", seconds=None, transmit=False, ante
     if packets:
         whole = transmit and count >= len(iq)
         details["sent"] = sent_description(packets, data, Path(s.file).name, {
-            "waveform": waveform, "modulation": s.modulation, "fec": s.fec, "payload": s.payload, "transmitted": whole})
+            "waveform": waveform, "modulation": s.modulation, "fec": s.fec, "payload": s.payload,
+            "transmitted": whole})
     state = state_of(source, s)
     out = recording_sink(name, state["sample_rate"] or s.rate, state["frequency"] or s.frequency, count,
                          hardware=s.device,

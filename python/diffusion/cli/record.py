@@ -18,7 +18,8 @@ from .common import JobError, common_options, write_json
 
 def add_arguments(parser):
     parser.add_argument("name", type=Path, help="of the recording, without ending")
-    parser.add_argument("--device", default="driver=loopback", metavar="ARGS", help="SoapySDR arguments (%(default)s)")
+    parser.add_argument("--device", default="driver=loopback", metavar="ARGS",
+                        help="SoapySDR arguments (%(default)s)")
     parser.add_argument("--seconds", type=float, metavar="S", help="length (1; with --send as long as it takes)")
     parser.add_argument("--rate", type=float, default=1e6, metavar="HZ", help="sample rate (%(default)g)")
     parser.add_argument("--freq", type=float, default=2.45e9, metavar="HZ", help="carrier frequency (%(default)g)")
@@ -26,8 +27,10 @@ def add_arguments(parser):
     parser.add_argument("--antenna", metavar="NAME", help="of the receiver (the device's own choice)")
     parser.add_argument("--tx-gain", type=float, metavar="DB", help="of the transmitter, with --send")
     parser.add_argument("--send", type=Path, metavar="FILE", help="transmit this file with the same device")
-    parser.add_argument("--sent", type=Path, metavar="FILE", help="what another transmitter is sending, over and over")
-    parser.add_argument("--waveform", choices=("native", "stock"), default="native", help="of what is sent (%(default)s)")
+    parser.add_argument("--sent", type=Path, metavar="FILE",
+                        help="what another transmitter is sending, over and over")
+    parser.add_argument("--waveform", choices=("native", "stock"), default="native",
+                        help="of what is sent (%(default)s)")
     parser.add_argument("--constellation", metavar="NAME", default="qpsk", help="of what is sent (%(default)s)")
     parser.add_argument("--fec", default="ldpc-1/2", help="of what is sent (%(default)s)")
     parser.add_argument("--payload", type=int, default=112, metavar="BYTES", help="of a frame (%(default)s)")
