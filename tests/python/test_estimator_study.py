@@ -161,6 +161,34 @@ def test_training_is_repeatable_learns_and_loads(tmp_path, capsys):
     assert score(trained) < score(diffusion.Estimator(str(a)))
 
 
+def test_weights_fit_more_carriers_at_the_same_sample_rate(tmp_path):
+    """Before any training a symbol of 256 carriers is estimated with the weights for 64: better than least
+    squares, because delays in samples are the same."""
+    path = tmp_path / "wide.safetensors"
+    words = ["--carriers", "256", "--start", diffusion.Estimator("ce-ofdm64").path, "--rate", "0"]
+    train.run(options(train, *words, "--iterations", "1", "--batch", "2", "--out", str(path)))
+    est = diffusion.Estimator(str(path))
+    rng = np.random.default_rng(13)
+    h = channels.sparse(rng, 60, 256)
+    pilots = np.sort(rng.permutation(256)[:32])
+    y = h[:, pilots] + 0.1 * channels.rayleigh(rng, (60, 32))
+    assert est.n == 256
+    assert nmse_db(est(y, pilots, 0.01)[0], h) < nmse_db(baselines.native("ls", 256)(y, pilots, 0.01), h) - 3
+    with pytest.raises(ValueError, match="more than the 128 of 64 carriers"):
+        narrow = ["--carriers", "64", "--start", str(path)]
+        train.run(options(train, *narrow, "--iterations", "1", "--out", str(tmp_path / "narrow.safetensors")))
+
+
+def test_unseen_links_at_any_number_of_carriers_are_their_paths():
+    traced = channels.RayTraced.__new__(channels.RayTraced)
+    traced._all = np.zeros((1, 64))
+    traced.test_paths = {"a": [(np.array([3.0]), np.array([1.0])), (np.array([0, 40.0]), np.array([0.5, 0.5]))]}
+    h = traced.unseen(np.random.default_rng(14), 256)["a"]
+    power = np.abs(np.fft.ifft(np.fft.ifftshift(h, axes=1), axis=1)) ** 2
+    np.testing.assert_allclose(power[0, 3], 1, atol=1e-4)
+    np.testing.assert_allclose(power[1, [0, 40]], 0.5, atol=0.02)
+
+
 def test_evaluation_writes_its_rows(tmp_path, capsys):
     model = tmp_path / "m.safetensors"
     train.run(

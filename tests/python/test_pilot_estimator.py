@@ -186,6 +186,54 @@ def test_network_equals_torch(tmp_path, options):
             np.testing.assert_allclose(ours_err, err.numpy(), rtol=1e-3)
 
 
+@pytest.mark.parametrize("carriers", [256, 1024])
+def test_many_carriers_equal_torch(tmp_path, carriers):
+    """Beyond 128 carriers torch works by FFT."""
+    compare_with_torch(saved(random_net(carriers), tmp_path / "ce.safetensors"), (1, 16, 96))
+
+
+def compare_with_torch(model, counts):
+    from gnuradio.diffusion.nn.export import load_model
+
+    est = Estimator(model)
+    tensors, metadata = load_model(est.path)
+    options = {k: v for k, v in metadata["network"].items() if k != "kind"}
+    net = DelayUnrolled(**options).eval()
+    net.load_state_dict(tensors)
+    rng = np.random.default_rng(5)
+    for count in counts:
+        for snr_db in (-5, 15, 35):
+            _, y, pilots, variance = draw(rng, 3, count, snr_db, est.n)
+            with torch.no_grad():
+                h, err = net(
+                    torch.from_numpy(y), torch.from_numpy(pilots).expand(3, -1), torch.full((3,), variance)
+                )
+            ours, ours_err = est(y, pilots, variance)
+            assert np.linalg.norm(ours - h.numpy()) < 1e-5 * np.linalg.norm(h.numpy())
+            np.testing.assert_allclose(ours_err, err.numpy(), rtol=1e-3)
+
+
+SHIPPED = [m.name for m in diffusion.models() if m.name.startswith("ce-ofdm")]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_model_equals_torch(name):
+    carriers = Estimator(name).n
+    compare_with_torch(name, (carriers // 16, min(carriers // 4, 96)))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_model_survives_many_pilots_and_high_snr(name):
+    """Far more pilots than in training and no noise at all: finite, and nothing like a blow-up."""
+    est = Estimator(name)
+    rng = np.random.default_rng(12)
+    h, y, pilots, _ = draw(rng, 2, min(est.n, 256), 60, est.n)
+    for variance in (0.0, 1e-6):
+        found, err = est(y, pilots, variance)
+        assert np.isfinite(found).all() and np.isfinite(err).all()
+        assert nmse_db(found, h) < -20
+
+
 def test_phase_and_scale_pass_through(tmp_path):
     est = Estimator(saved(random_net(), tmp_path / "ce.safetensors"))
     _, y, pilots, variance = draw(np.random.default_rng(6), 5, 12, 15)

@@ -9,6 +9,7 @@ example:
     gr-diffusion evaluate estimator --data FOLDER --json estimator.json
 """
 
+import argparse
 import time
 
 import numpy as np
@@ -21,17 +22,32 @@ from ..train import channels
 PATTERNS = ("irregular-16", "irregular-8", "irregular-4", "comb-4", "comb-8", "block-16", "all")
 
 
+def pattern_name(text):
+    kind, _, number = text.partition("-")
+    if text != "all" and not (kind in ("irregular", "comb", "block") and number.isdigit() and int(number)):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no pilot pattern, use irregular-N, comb-N, block-N or all"
+        )
+    return text
+
+
 def add_arguments(parser):
     parser.add_argument(
-        "--model", action="append", metavar="NAME", help="model(s) (ce-ofdm64, ce-ofdm64-fast)"
+        "--model", action="append", metavar="NAME", help="model(s) (the shipped ones for these carriers)"
     )
+    parser.add_argument("--carriers", type=int, default=64, help="carriers of the OFDM symbol (64)")
     parser.add_argument("--data", help="folder with ray-traced files; none: synthetic scenes only")
     parser.add_argument(
         "--held-out", type=int, nargs="*", default=[4], help="masts that the models never saw (4)"
     )
     parser.add_argument("--frames", type=int, default=300, help="channels a scene (300)")
     parser.add_argument(
-        "--patterns", nargs="+", default=list(PATTERNS), choices=PATTERNS, help="pilot patterns"
+        "--patterns",
+        nargs="+",
+        default=list(PATTERNS),
+        type=pattern_name,
+        metavar="KIND-N",
+        help="irregular-N (pilots), comb-N (every Nth), block-N (pilots), all (" + " ".join(PATTERNS) + ")",
     )
     parser.add_argument(
         "--snr", type=float, nargs="+", default=[0, 10, 20, 30], help="SNR in dB (0 10 20 30)"
@@ -53,8 +69,8 @@ class Scene:
         self.name, self.h, self.training, self.genie, self.seen = name, h, training, genie, seen
 
 
-def scenes(args, rng, carriers=64):
-    n, m = args.frames, args.training
+def scenes(args, rng):
+    n, m, carriers = args.frames, args.training, args.carriers
     decay = np.asarray(channels.MIXTURE_DECAYS)[rng.integers(3, size=n)]
     k = np.arange(carriers)
     taps = np.arange(max(16, carriers // 4))
@@ -62,13 +78,15 @@ def scenes(args, rng, carriers=64):
     power = np.exp(-taps / decay[:, None])
     h = channels.exponential(rng, n, carriers, decay)
     # unit power is per channel; the law of the normalised channel is that of the profile to first order
-    genie = np.einsum("ct,nt,dt->ncd", f, power / power.sum(1, keepdims=True), f.conj())
+    genie = None
+    if carriers <= 128:  # a covariance for each channel: too large beyond
+        genie = np.einsum("ct,nt,dt->ncd", f, power / power.sum(1, keepdims=True), f.conj())
     out = [Scene("exponential-mixture", h, channels.mixture(rng, m, carriers), genie, "same laws, new draws")]
     training = channels.sparse(rng, m, carriers)
     if args.data:
         traced = channels.RayTraced(args.data, held_out=tuple(args.held_out))
         training = np.concatenate([traced.draw(rng, m // 2, carriers), training[: m - m // 2]])
-        for name, test in traced.test.items():
+        for name, test in traced.unseen(rng, carriers).items():
             out.append(
                 Scene(
                     f"{name}-unseen-mast",
@@ -262,7 +280,7 @@ def run(args):
     models = args.model or [
         m.name
         for m in baselines.diffusion.models()
-        if m.task == "estimator" and m.name.startswith("ce-ofdm64")
+        if m.task == "estimator" and m.name.split("-")[1] == f"ofdm{args.carriers}"
     ]
     rows, notes = [], {}
     for scene in scenes(args, rng):

@@ -77,6 +77,12 @@ class DelayUnrolled(nn.Module):
         nn.init.zeros_(self.spread.weight)
         nn.init.zeros_(self.spread.bias)
         k = torch.arange(carriers, dtype=torch.float64) - carriers // 2
+        self.wide = carriers > 128  # transforms by FFT: the matrices would rule time and memory
+        if self.wide:
+            self.register_buffer("bins", torch.remainder(k, taps).long(), persistent=False)
+            d = torch.arange(-(carriers - 1), carriers)
+            self.register_buffer("lag_bins", torch.remainder(d, taps), persistent=False)
+            return
         l = torch.arange(taps, dtype=torch.float64)
         phase = -2 * math.pi / taps * torch.remainder(k[:, None] * l, taps)
         self.register_buffer("fourier", torch.polar(torch.ones_like(phase), phase), persistent=False)
@@ -100,7 +106,7 @@ class DelayUnrolled(nn.Module):
             gamma = log_gamma.exp()
             m, z, q, solve = self._guide(y, pilots, lag, eye, gamma, mu, noise)
             if every or step is None:
-                outputs.append((m @ self.fourier.to(torch.complex64).T) * scale)
+                outputs.append(self._response(m) * scale)
             if step is None:
                 break
             v = (gamma - gamma**2 * q).clamp_min(0) + 1e-9
@@ -143,26 +149,51 @@ class DelayUnrolled(nn.Module):
         err = base.detach() * torch.exp(self.spread(fit.detach() * 0.3)) * scale**2
         return (outputs if every else outputs[-1]), err
 
+    def _response(self, g):
+        """F g, (B, carriers)."""
+        if self.wide:
+            return torch.fft.fft(g, dim=1)[:, self.bins]
+        return g @ self.fourier.to(g.dtype).T
+
+    def _delays_of(self, spectrum):
+        """F^H of (B, carriers)."""
+        if self.wide:
+            full = spectrum.new_zeros(spectrum.shape[0], self.config["taps"])
+            return torch.fft.ifft(full.index_copy(1, self.bins, spectrum), dim=1, norm="forward")
+        return spectrum @ self.fourier.conj()
+
+    def _lags_of(self, gamma):
+        """sum_l gamma_l exp(-2 pi j d l / taps) for the lags d = 1 - carriers ... carriers - 1."""
+        gamma = gamma.double().to(torch.complex128)
+        return torch.fft.fft(gamma, dim=1)[:, self.lag_bins] if self.wide else gamma @ self.lags.T
+
+    def _quality(self, sums):
+        if self.wide:
+            full = sums.new_zeros(sums.shape[0], self.config["taps"])
+            full = full.index_add(1, self.lag_bins, sums)
+            return torch.fft.ifft(full, dim=1, norm="forward").real.float()
+        return (sums @ self.lags.conj()).real.float()
+
     def _guide(self, y, pilots, lag, eye, gamma, mu, noise):
         """Posterior of the belief: mean m, adjoint residual z, its scale q = diag(F_p^H S^-1 F_p), S^-1.
         In double precision: at 35 dB S is too ill-conditioned for two float programs to agree."""
-        r = gamma.double().to(torch.complex128) @ self.lags.T  # (B, 2 carriers - 1)
+        r = self._lags_of(gamma)  # (B, 2 carriers - 1)
         s = r.gather(1, lag.flatten(1)).view(lag.shape) + noise.double()[:, :, None] * eye
         a = torch.linalg.inv(s)
-        residual = y if mu is None else y - (mu.to(torch.complex128) @ self.fourier.T).gather(1, pilots)
+        residual = y if mu is None else y - self._response(mu.to(torch.complex128)).gather(1, pilots)
         alpha = (a @ residual[:, :, None])[:, :, 0]
         spectrum = torch.zeros(y.shape[0], self.config["carriers"], dtype=torch.complex128).scatter(
             1, pilots, alpha
         )
-        z = (spectrum @ self.fourier.conj()).to(torch.complex64)
+        z = self._delays_of(spectrum).to(torch.complex64)
         sums = torch.zeros_like(r).scatter_add(1, lag.flatten(1), a.flatten(1))
-        q = (sums @ self.lags.conj()).real.float()
+        q = self._quality(sums)
         m = gamma * z if mu is None else mu + gamma * z
         return m, z, q, a
 
     def _cross(self, gamma, pilots):
         """F_p diag(gamma) f_k^H for every carrier k: (B, carriers, P)."""
         carriers = self.config["carriers"]
-        r = gamma.double().to(torch.complex128) @ self.lags.T
+        r = self._lags_of(gamma)
         lag = pilots[:, None, :] - torch.arange(carriers)[None, :, None] + carriers - 1
         return r.gather(1, lag.flatten(1)).view(lag.shape)

@@ -2,7 +2,8 @@
 """Frequency responses to train and test channel estimators on: synthetic laws and ray-traced files.
 
 Every generator takes ``(rng, n, carriers)`` and returns complex64 ``(n, carriers)``, each row scaled
-to unit mean power. Delays are in samples of the carriers' whole bandwidth (1 / (carriers x spacing));
+to unit mean power. Delays are in samples of the carriers' whole bandwidth (1 / (carriers x spacing)),
+and the laws are the same in samples for any number of carriers: the bandwidth stays, the spacing shrinks.
 carrier k sees exp(-2 pi j (k - carriers/2) delay / carriers). Delays beyond ``carriers`` samples
 alias, as they do on the air.
 """
@@ -18,13 +19,12 @@ def response(delay, gain, carriers):
     if carriers <= 128:
         phase = np.exp((-2j * np.pi / carriers) * delay[..., None, :] * k[:, None])
         return np.einsum("...kp,...p->...k", phase.astype(np.complex64), gain.astype(np.complex64))
-    first = np.exp(2j * np.pi * delay * (carriers // 2) / carriers) * gain
-    out = np.empty(delay.shape[:-1] + (carriers,), np.complex64)
-    step = np.exp(-2j * np.pi / carriers * delay)
-    for i in range(carriers):
-        out[..., i] = first.sum(-1)
-        first = first * step
-    return out
+    # two levels, k = 32 a + b: a hundredth of the exponentials, and one matrix product
+    k = k[0] + 32 * np.arange((carriers + 31) // 32)
+    turn = -2j * np.pi / carriers * delay[..., None]
+    coarse = np.moveaxis(gain[..., None] * np.exp(turn * k), -1, -2).astype(np.complex64)
+    fine = np.exp(turn * np.arange(32)).astype(np.complex64)
+    return (coarse @ fine).reshape(*delay.shape[:-1], -1)[..., :carriers]
 
 
 def unit_power(h):
@@ -117,9 +117,9 @@ class RayTraced:
     """Channels of siso_ofdm_SCENE.npz (keys h, tx_id) and paths_SCENE.npz (link, offset, delay_s,
     power). ``held_out`` masts are left out of draw() and given by test()."""
 
-    def __init__(self, folder, scenes=("etoile", "munich"), held_out=(4,), spacing_hz=312.5e3):
+    def __init__(self, folder, scenes=("etoile", "munich"), held_out=(4,), rate_hz=20e6):
         folder = Path(folder)
-        self.paths, self.train, self.test = [], {}, {}
+        self.paths, self.train, self.test, self.test_paths = [], {}, {}, {}
         for scene in scenes:
             file = folder / f"siso_ofdm_{scene}.npz"
             if not file.exists():
@@ -130,13 +130,14 @@ class RayTraced:
                 h, mast = unit_power(f["h"]), f["tx_id"]
             out = np.isin(mast, held_out)
             self.train[scene], self.test[scene] = h[~out], h[out]
+            self.test_paths[scene] = []
             with np.load(folder / f"paths_{scene}.npz") as f:
                 for i, link in enumerate(f["link"]):
-                    if mast[link] not in held_out:
-                        part = slice(f["offset"][i], f["offset"][i + 1])
-                        delay, power = f["delay_s"][part], f["power"][part]
-                        order = np.argsort(power)[::-1][:32]  # what lies below is a millionth of the power
-                        self.paths.append((delay[order] * spacing_hz, power[order] / power[order].sum()))
+                    part = slice(f["offset"][i], f["offset"][i + 1])
+                    delay, power = f["delay_s"][part], f["power"][part]
+                    order = np.argsort(power)[::-1][:32]  # what lies below is a millionth of the power
+                    path = (delay[order] * rate_hz, power[order] / power[order].sum())
+                    (self.test_paths[scene] if mast[link] in held_out else self.paths).append(path)
         self._all = np.concatenate(list(self.train.values()))
 
     def draw(self, rng, n, carriers):
@@ -144,13 +145,29 @@ class RayTraced:
         m = n // 2 if carriers == self._all.shape[1] else 0
         pick = rng.integers(len(self._all), size=m)
         h = self._all[pick] * phasor(rng, (m, 1)) if m else np.zeros((0, carriers), np.complex64)
-        delay, gain = np.zeros((n - m, 32)), np.zeros((n - m, 32))
-        for i, j in enumerate(rng.integers(len(self.paths), size=n - m)):
-            d, p = self.paths[j]
-            delay[i, : len(d)], gain[i, : len(p)] = d * 64, np.sqrt(p)
+        delay, gain = padded([self.paths[j] for j in rng.integers(len(self.paths), size=n - m)])
         delay *= np.exp(rng.uniform(np.log(0.6), np.log(1.4), (n - m, 1)))
         fresh = response(delay, gain * phasor(rng, gain.shape), carriers)
         return unit_power(np.concatenate([h, fresh]))
+
+    def unseen(self, rng, carriers):
+        """{scene: channels of the held-out masts}: as traced at the files' number of carriers; at any
+        other from the traced delays and powers, each link once, its paths' phases drawn."""
+        if carriers == self._all.shape[1]:
+            return self.test
+        out = {}
+        for scene, paths in self.test_paths.items():
+            delay, gain = padded(paths)
+            out[scene] = unit_power(response(delay, gain * phasor(rng, gain.shape), carriers))
+        return out
+
+
+def padded(paths, most=32):
+    """(delay, power) of each link to arrays (links, most) of delays and amplitudes."""
+    delay, gain = np.zeros((len(paths), most)), np.zeros((len(paths), most))
+    for i, (d, p) in enumerate(paths):
+        delay[i, : len(d)], gain[i, : len(p)] = d, np.sqrt(p)
+    return delay, gain
 
 
 def pilot_pattern(rng, n, carriers, count):

@@ -8,6 +8,7 @@ pilot pattern for every sample, SNR -5 to 35 dB and a timing offset of a few sam
 stored, so nothing can be learned by heart except the ray-traced links themselves.
 """
 
+import hashlib
 import math
 import time
 from pathlib import Path
@@ -36,6 +37,11 @@ def add_arguments(parser):
     parser.add_argument("--rate", type=float, default=2e-3, help="largest learning rate of Adam (0.002)")
     parser.add_argument("--seed", type=int, default=1, help="seed of weights and data (1)")
     parser.add_argument("--resume", type=Path, help="state file of an earlier run to start from")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="model file to take the weights from; of any number of carriers at the same sample rate",
+    )
     parser.add_argument("--out", type=Path, required=True, help="model file to write, NAME.safetensors")
 
 
@@ -55,8 +61,14 @@ class Source:
         self.names, self.share = list(share), [v / sum(share.values()) for v in share.values()]
 
     def counts(self):
-        """A number of pilots: mostly few, sometimes all."""
+        """A number of pilots: mostly few, sometimes all; of many carriers at most 96 (the cost of a step
+        goes with the cube)."""
         rng, n = self.rng, self.carriers
+        if n > 128:
+            most = min(n // 4, 96)
+            if rng.random() < 0.5:
+                return int(rng.choice([most // 4, most // 2, most], p=(0.3, 0.4, 0.3)))
+            return int(round(math.exp(rng.uniform(math.log(most / 4), math.log(most)))))
         kind = rng.random()
         if kind < 0.6:
             return int(rng.choice([n // 16, n // 8, n // 4, n // 2], p=(0.12, 0.28, 0.45, 0.15)))
@@ -146,6 +158,9 @@ def run(args):
     net = DelayUnrolled(args.carriers, steps=args.steps, width=args.width, kernel=args.kernel)
     if args.resume:
         net.load_state_dict(torch.load(args.resume, weights_only=True), strict=False)
+    if args.start:
+        args.start_sha256 = hashlib.sha256(args.start.read_bytes()).hexdigest()
+        warm_start(net, args.start)
     average = torch.optim.swa_utils.AveragedModel(
         net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998)
     )
@@ -179,6 +194,27 @@ def run(args):
             torch.save(average.module.state_dict(), args.out.with_suffix(".pt"))
     torch.save(average.module.state_dict(), args.out.with_suffix(".pt"))
     save(average.module, args, i)
+
+
+def warm_start(net, path):
+    """Weights of another number of carriers. The convolutions fit any; what belongs to a delay (prior and
+    embedding) keeps it: the first delays and the last, which are those before zero, as they are, and
+    what was not there is like the latest delays that were."""
+    import torch
+    from ..nn.export import load_model
+
+    tensors, _ = load_model(path)
+    tensors = {k: torch.as_tensor(v) for k, v in tensors.items()}
+    old, new = tensors["prior"].shape[-1], net.config["taps"]
+    early, before = 3 * old // 4, old // 8
+    if new < old:
+        raise ValueError(f"{path} has {old} delays, more than the {new} of {net.config['carriers']} carriers")
+    for name, value in tensors.items():
+        if new > old and (name == "prior" or name.endswith("embedding")):
+            last = value[..., early - before : early].mean(-1, keepdim=True)
+            middle = last.expand(*value.shape[:-1], new - early - before)
+            tensors[name] = torch.cat([value[..., :early], middle, value[..., old - before :]], -1)
+    net.load_state_dict(tensors, strict=True)
 
 
 def step(net, source, balance, size):
@@ -235,6 +271,7 @@ def save(net, args, iterations):
                 "iterations": iterations,
                 "batch": args.batch,
                 "minutes": args.minutes,
+                **({"start_sha256": args.start_sha256} if args.start else {}),
                 "data": traced + "synthetic laws",
             },
         },
