@@ -226,6 +226,20 @@ bool loopback::getGainMode(int direction, size_t) const
     return direction == SOAPY_SDR_RX && d_rx_settings.agc;
 }
 
+void loopback::setDCOffsetMode(int direction, size_t, bool automatic)
+{
+    std::lock_guard<std::recursive_mutex> lock(d_mutex);
+    if (direction == SOAPY_SDR_RX)
+        d_rx_settings.remove_dc = automatic;
+    apply();
+}
+
+bool loopback::getDCOffsetMode(int direction, size_t) const
+{
+    std::lock_guard<std::recursive_mutex> lock(d_mutex);
+    return direction == SOAPY_SDR_RX && d_rx_settings.remove_dc;
+}
+
 void loopback::setGain(int direction, size_t channel, double value)
 {
     const auto range = getGainRange(direction, channel);

@@ -56,6 +56,9 @@ public:
     bool hasGainMode(int direction, size_t) const override { return direction == SOAPY_SDR_RX; }
     void setGainMode(int direction, size_t, bool automatic) override;
     bool getGainMode(int direction, size_t) const override;
+    bool hasDCOffsetMode(int direction, size_t) const override { return direction == SOAPY_SDR_RX; }
+    void setDCOffsetMode(int direction, size_t, bool automatic) override;
+    bool getDCOffsetMode(int direction, size_t) const override;
     void setGain(int direction, size_t channel, double value) override;
     void setGain(int direction, size_t, const std::string& name, double value) override;
     double getGain(int direction, size_t) const override;

@@ -12,6 +12,7 @@ namespace gr::diffusion::soapy {
 namespace {
 constexpr size_t piece = 4096;
 constexpr double agc_target_db = -12; // dBFS: 12 dB for an OFDM signal's peaks
+constexpr float dc_step = 1.0f / 8192; //!< of the average that automatic DC removal takes off
 constexpr size_t agc_block = 256;
 } // namespace
 
@@ -69,6 +70,8 @@ void receiver::stop()
 void receiver::set(const receiver_settings& settings)
 {
     std::lock_guard<std::mutex> lock(d_mutex);
+    if (!settings.remove_dc)
+        d_dc = 0;
     const bool rate_changed =
         settings.rate != d_settings.rate || settings.clock_ppm != d_settings.clock_ppm;
     const auto &old = d_settings.path, &now = settings.path;
@@ -224,6 +227,11 @@ void receiver::front_end(std::complex<float>* out, size_t n)
         d_converter.process(out, out, n);
         d_clipped = d_converter.clipped();
     }
+    if (d_settings.remove_dc)
+        for (size_t i = 0; i < n; i++) {
+            d_dc += dc_step * (out[i] - d_dc);
+            out[i] -= d_dc;
+        }
 }
 
 } // namespace gr::diffusion::soapy

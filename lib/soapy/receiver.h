@@ -21,6 +21,7 @@ struct receiver_settings {
     double frequency = 1e9; //!< Hz
     double gain_db = 50;    //!< 0 dBm at the antenna becomes this many dBFS
     bool agc = false;
+    bool remove_dc = false; //!< behind the ADC, as drivers do
     double clock_ppm = 0;
     double cfo_hz = 0;
     double buffer_ms = 250; //!< how far the reader may fall behind before samples are lost
@@ -89,6 +90,7 @@ private:
     int d_listener = -1;
     int64_t d_next = 0; //!< index of the next sample
     int64_t d_left = 0; //!< of a finite acquisition
+    std::complex<float> d_dc = 0;
     bool d_active = false, d_finite = false, d_configured = false;
     std::chrono::steady_clock::time_point d_wall; //!< up to when silence has been paced
     std::atomic<uint64_t> d_overflows{ 0 }, d_clipped{ 0 };

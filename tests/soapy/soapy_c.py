@@ -28,6 +28,7 @@ for _name, _result, _arguments in (
         ("setGain", c.c_int, [_pointer, c.c_int, _size, _double]),
         ("getGain", _double, [_pointer, c.c_int, _size]),
         ("setGainMode", c.c_int, [_pointer, c.c_int, _size, c.c_bool]),
+        ("setDCOffsetMode", c.c_int, [_pointer, c.c_int, _size, c.c_bool]),
         ("getHardwareTime", _ll, [_pointer, _string]), ("setHardwareTime", c.c_int, [_pointer, _ll, _string]),
         ("writeSetting", c.c_int, [_pointer, _string, _string]), ("readSetting", _pointer, [_pointer, _string]),
         ("readSensor", _pointer, [_pointer, _string])):
@@ -78,7 +79,7 @@ class Radio:
         _libc.free(pointer)
         return text
 
-    def tune(self, direction, rate=None, frequency=None, gain=None, agc=None):
+    def tune(self, direction, rate=None, frequency=None, gain=None, agc=None, remove_dc=None):
         if rate is not None:
             self._call("setSampleRate", direction, 0, rate)
         if frequency is not None:
@@ -87,6 +88,8 @@ class Radio:
             self._call("setGain", direction, 0, gain)
         if agc is not None:
             self._call("setGainMode", direction, 0, agc)
+        if remove_dc is not None:
+            self._call("setDCOffsetMode", direction, 0, remove_dc)
         return self
 
     def write_setting(self, key, value):

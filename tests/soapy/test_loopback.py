@@ -256,6 +256,16 @@ def test_agc_brings_any_level_to_its_target(medium):
             assert 10 * np.log10(np.mean(np.abs(y) ** 2)) == pytest.approx(-12, abs=1)
 
 
+def test_automatic_dc_removal(medium):
+    for remove, expected in ((False, 0.2), (True, 0.0)):
+        tx, rx = pair(medium, rx_dc=0.2)
+        with tx, rx:
+            rx.tune(RX, remove_dc=remove)
+            y = transfer(tx, rx, qpsk(300000))
+            # the average settles with a time constant of 8192 samples
+            assert abs(np.abs(np.mean(y[200000:290000])) - expected) < 0.02
+
+
 def test_hardware_time_can_be_set(medium):
     with Radio(medium=medium) as radio:
         radio.set_time(10 ** 15)
