@@ -56,6 +56,7 @@ class Settings:
             raise ValueError(f"frames is {self.frames}, use 1 to 60000")
         if not -20 <= self.snr_db <= 80:
             raise ValueError(f"snr_db is {self.snr_db}, use -20 to 80")
+        compiled.impairments(self.preset)  # names the presets there are
         if not 0 <= self.adc_bits <= 16:
             raise ValueError(f"adc_bits is {self.adc_bits}, use 1 to 16, or 0 for no ADC")
         if not 1 <= self.taps <= 16:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Block remote_denoiser: denoiser_cc computed by torch processes over ZMQ."""
+import time
+
 import numpy as np
 import pmt
 from gnuradio import gr
@@ -21,7 +23,7 @@ class remote_denoiser(gr.sync_block):
     timeout      seconds
     server_key   the workers' CURVE public key, or ""
 
-    Message port "cmd": a dictionary with "noise_var" or "snr". Port "status": a dictionary of counters
+    Message port "cmd": a dictionary, or a pair, with "noise_var" or "snr". Port "status": a dictionary of counters
     (symbols computed "remote" and "native", shares "resent", answers "refused"), once a second.
     """
 
@@ -34,8 +36,8 @@ class remote_denoiser(gr.sync_block):
         # The sockets belong to the scheduler's thread; here they are made once to check the arguments.
         remote.Client(list(addresses), self._receiver.name, self._native, timeout, (), server_key).close()
         self._client = None
-        self._noise_var = float(noise_var)
-        self._follow_tags = noise_var < 0
+        self._noise_var, self._next_warning, self._held = -1.0, 0.0, 0
+        self.set_noise_var(noise_var)
         self.set_steps(steps)
         self._refused = 0
         self._next_status = 0
@@ -48,8 +50,11 @@ class remote_denoiser(gr.sync_block):
 
     def set_noise_var(self, noise_var):
         """E|n|^2 of the symbols; below 0: follow tags and messages."""
+        if noise_var == 0 or not np.isfinite(noise_var):
+            raise ValueError(f"remote_denoiser: noise_var is {noise_var}, use a positive variance E|n|^2, or -1 "
+                             "for tags and messages")
         self._follow_tags = noise_var < 0
-        if noise_var >= 0:
+        if noise_var > 0:
             self._noise_var = float(noise_var)
 
     def set_steps(self, steps):
@@ -62,21 +67,30 @@ class remote_denoiser(gr.sync_block):
         """Symbols computed remote and native, shares resent, answers refused."""
         return dict(self._client.counters) if self._client else {"remote": 0, "native": 0, "resent": 0, "refused": 0}
 
+    def _warn(self, text):
+        """One line a second: whatever sends rubbish must not fill a disk."""
+        self._held += 1
+        if time.monotonic() >= self._next_warning:
+            gr.log.warn(f"remote_denoiser: {text} ({self._held} such events since the last line)")
+            self._next_warning, self._held = time.monotonic() + 1, 0
+
     def _set_level(self, key, value):
         """A noise level from a tag or a message; what is wrong is logged and changes nothing."""
         if not pmt.is_number(value) or pmt.is_complex(value):
-            gr.log.warn(f"remote_denoiser: {key} {value} ignored, it is no number")
+            self._warn(f"{key} {str(value)[:100]} ignored, it is no number")
             return
         number = pmt.to_double(value)
         level = number if key == "noise_var" else 10 ** (-number / 10) if abs(number) < 300 else -1
         if not (0 < level < np.inf):
-            gr.log.warn(f"remote_denoiser: {key} {number} ignored, it is out of range")
+            self._warn(f"{key} {number} ignored, it is out of range")
             return
         self._noise_var = level
 
     def _on_command(self, message):
-        if not pmt.is_dict(message):
-            gr.log.warn("remote_denoiser: message ignored, use a dictionary with noise_var or snr")
+        if pmt.is_pair(message) and pmt.is_symbol(pmt.car(message)):
+            message = pmt.dict_add(pmt.make_dict(), pmt.car(message), pmt.cdr(message))
+        if not pmt.is_dict(message) or not any(pmt.dict_has_key(message, pmt.intern(k)) for k in ("noise_var", "snr")):
+            self._warn("message ignored, use a dictionary or a pair with noise_var or snr")
             return
         for key in ("noise_var", "snr"):
             value = pmt.dict_ref(message, pmt.intern(key), pmt.PMT_NIL)

@@ -91,6 +91,23 @@ def test_no_worker_tags_and_bad_input():
     assert np.isfinite(out).all()
 
 
+def test_wrong_noise_levels_and_messages():
+    for value in (0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="noise_var is"):
+            diffusion.remote_denoiser("rx-qam16", noise_var=value)
+    rx = diffusion.Receiver("rx-qam16")
+    y = received(rx, 500)
+    source, sink = blocks.vector_source_c(y.tolist()), blocks.vector_sink_c()
+    block = diffusion.remote_denoiser("rx-qam16", ["tcp://127.0.0.1:9"])
+    for message in [pmt.PMT_NIL, pmt.from_long(3), pmt.cons(pmt.intern("noise_var"), pmt.from_double(0.05)),
+                    pmt.cons(pmt.intern("noise_var"), pmt.intern("x" * 1000)), pmt.make_dict()]:
+        block.to_basic_block()._post(pmt.intern("cmd"), message)
+    tb = gr.top_block()
+    tb.connect(source, block, sink)
+    tb.run()
+    np.testing.assert_allclose(np.array(sink.data()), rx(y, 0.05)[0], atol=1e-6)
+
+
 def test_serve_stops_cleanly_and_says_what_it_did(tmp_path):
     code = "import sys; from gnuradio.diffusion.cli import main; sys.exit(main())"
     report = tmp_path / "serve.json"

@@ -147,10 +147,10 @@ def test_a_hopeless_link_says_so(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, words, status", [
-    (["--constellation", "qam32"], "qam32", 1),
-    (["--adc-bits", "40"], "adc_bits is 40", 1),
+    (["--constellation", "qam32"], "qam32", 2),
+    (["--adc-bits", "40"], "adc_bits is 40", 2),
     (["--file", "/nonexistent/file"], "/nonexistent/file", 1),
-    (["--preset", "awful"], "awful", 1),
+    (["--preset", "awful"], "awful", 2),
     (["--device", "driver=none"], "cannot be opened", 1),
     (["--snr", "loud"], "--snr", 2),
 ])

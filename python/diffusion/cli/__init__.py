@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 import sys
 
-from .common import JobError
+from .common import JobError, UsageError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -37,8 +37,11 @@ def main(argv=None):
     args = parser.parse_args(argv)
     try:
         return args.run(args) or EXIT_OK
-    except (JobError, FileNotFoundError, PermissionError, IsADirectoryError) as e:
+    except JobError as e:
         print(f"error: {e}", file=sys.stderr)
+        return EXIT_USAGE if isinstance(e, UsageError) else EXIT_FAILED
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as e:
+        print(f"error: {e.filename}: {e.strerror}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -10,10 +10,26 @@ class JobError(Exception):
     """The job cannot be done; the message is one sentence that says what to do about it."""
 
 
+class UsageError(JobError):
+    """An option's value cannot be; exit status 2."""
+
+
+def seed_number(text):
+    """The type of --seed."""
+    import argparse
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed, use 0 to {2**32 - 1}")
+    return number
+
+
 def common_options(parser, seed=True):
     """Adds --json and, with seed, --seed."""
     if seed:
-        parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of everything random (1)")
+        parser.add_argument("--seed", type=seed_number, default=1, metavar="N", help="seed of everything random (1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results for machines")
 
 

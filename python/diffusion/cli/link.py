@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from .common import JobError, common_options, write_json
+from .common import JobError, UsageError, common_options, write_json
 
 COLUMNS = (("frames", "frames_sent", "{:.0f}"), ("arrived", "frames_ok", "{:.0f}"), ("PER", "per", "{:.3f}"),
            ("BER", "ber", "{:.2e}"), ("EVM dB", "evm_db", "{:.1f}"), ("GMI bit", "gmi", "{:.3f}"),
@@ -86,6 +86,9 @@ def run(args):
     start = time.monotonic()
     try:
         settings.check()
+    except ValueError as e:
+        raise UsageError(str(e)) from e
+    try:
         results = link.run(settings, () if args.quick else SWEEP, show)
     except (ValueError, RadioError) as e:
         raise JobError(str(e)) from e
