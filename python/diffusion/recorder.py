@@ -118,7 +118,7 @@ def record(name, settings, waveform="native", seconds=None, transmit=False, ante
     elif out.count < count:
         problems.append(f"{out.count} of {count} samples came")
     end = state_of(source, s)["sensors"]
-    lost = _difference(state["sensors"].get("overflows"), end.get("overflows"))
+    lost = len(out.metadata["captures"]) - 1  # gr-soapy says by a tag rx_time that samples were lost
     if lost:
         problems.append(f"{lost} overflows: the computer or its disk was too slow, samples are missing")
     out.close(details={"radio": {**state, "sensors": end}})
@@ -138,13 +138,6 @@ def record(name, settings, waveform="native", seconds=None, transmit=False, ante
             "frequency": state["frequency"] or s.frequency,
             "hardware": s.device, "frames": frames, "frames_ok": frames_ok,
             "rms_dbfs": db(np.sqrt(out.power / out.count)), "peak_dbfs": db(out.peak), "problems": problems}
-
-
-def _difference(before, after):
-    try:
-        return int(after) - int(before)
-    except (TypeError, ValueError):
-        return 0
 
 
 def _run(tb, out, count, rate):

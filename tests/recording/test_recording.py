@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 sigmf = pytest.importorskip("sigmf")
 
 from gnuradio import blocks, gr  # noqa: E402
-from gnuradio.diffusion import link, ofdm_tx, playback, recorder, recording  # noqa: E402
+from gnuradio.diffusion import link, playback, recorder, recording  # noqa: E402
 from gnuradio.diffusion.cli import main  # noqa: E402
 
 LETTER = Path(__file__).resolve().parents[2] / "examples/letter.txt"
@@ -253,6 +254,20 @@ def test_lost_samples_begin_a_new_capture(tmp_path):
     assert [c["core:sample_start"] for c in r.metadata["captures"]] == [0, 700] and len(r) == 1500
     data = recording._file(tmp_path / "gaps", recording.DATA).read_bytes()
     assert r.metadata["global"]["core:sha512"] == hashlib.sha512(data).hexdigest()
+
+
+def test_an_overflow_is_said(tmp_path, monkeypatch):
+    """A reader that is slower than the radio: gaps are new captures, and counted."""
+    work = recording.recording_sink.work
+
+    def slow(self, input_items, output_items):
+        time.sleep(0.03)
+        return work(self, [input_items[0][:4000]], output_items)
+    monkeypatch.setattr(recording.recording_sink, "work", slow)
+    settings = link.Settings(rate=2e6, device=f"driver=loopback,medium=rec-{os.getpid()}-slow,rx_buffer_ms=5")
+    result = recorder.record(tmp_path / "slow", settings, seconds=0.05, annotate=False)
+    captures = recording.open_recording(tmp_path / "slow").metadata["captures"]
+    assert len(captures) > 1 and any(f"{len(captures) - 1} overflows" in p for p in result["problems"])
 
 
 # ---- two processes ---------------------------------------------------------------------------------
