@@ -94,7 +94,7 @@ def test_schedule_and_steps_equal_diffusers(config):
     # Theirs are products of up to 1000 factors in float32.
     np.testing.assert_allclose(ours.alphas_cumprod, ddim.alphas_cumprod.numpy(), rtol=3e-5)
     n = config["num_train_timesteps"]
-    x, out, noise = noisy(8, 1), noisy(8, 2), noisy(8, 3)
+    x, out = noisy(8, 1), noisy(8, 2)
     for kind in ("epsilon", "sample", "v_prediction"):
         ddim = diffusers.DDIMScheduler(**config, clip_sample=False, prediction_type=kind)
         ddim.set_timesteps(n)

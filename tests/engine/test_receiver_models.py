@@ -5,7 +5,6 @@ import pytest
 from gnuradio import diffusion
 
 torch = pytest.importorskip("torch")
-from gnuradio.diffusion import metrics
 from gnuradio.diffusion.baselines.receiver import bit_llr
 from gnuradio.diffusion.nn.export import load_model
 from gnuradio.diffusion.nn.film_mlp import FilmMlp

@@ -147,7 +147,6 @@ def test_nonsense_from_a_server_and_to_a_server():
     client = remote.Client([f"tcp://127.0.0.1:{port}"], "m", native, timeout=0.1)
     y = symbols(64)
     rng = np.random.default_rng(5)
-    refused = 0
     deadline = time.monotonic() + 5
     while client.counters["refused"] < 3 and time.monotonic() < deadline:
         np.testing.assert_array_equal(client(y, 0.1), -y)
