@@ -182,7 +182,8 @@ def test_weights_fit_more_carriers_at_the_same_sample_rate(tmp_path):
 def test_unseen_links_at_any_number_of_carriers_are_their_paths():
     traced = channels.RayTraced.__new__(channels.RayTraced)
     traced._all = np.zeros((1, 64))
-    traced.test_paths = {"a": [(np.array([3.0]), np.array([1.0])), (np.array([0, 40.0]), np.array([0.5, 0.5]))]}
+    one, two = (np.array([3.0]), np.array([1.0])), (np.array([0, 40.0]), np.array([0.5, 0.5]))
+    traced.test_paths = {"a": [one, two]}
     h = traced.unseen(np.random.default_rng(14), 256)["a"]
     power = np.abs(np.fft.ifft(np.fft.ifftshift(h, axes=1), axis=1)) ** 2
     np.testing.assert_allclose(power[0, 3], 1, atol=1e-4)
@@ -262,3 +263,18 @@ def test_shipped_model_is_ahead_on_sparse_channels_of_another_law(name, over_sbl
     assert score < nmse_db(baselines.Lmmse(training)(y, pilots, variance), h) - 1.5
     assert score < nmse_db(sbl, h) - over_sbl
     assert 0.5 < err_var.sum() / np.sum(np.abs(estimate - h) ** 2) < 2
+
+
+@pytest.mark.parametrize("name, count", [("ce-ofdm256", 32), ("ce-ofdm1024", 48)])
+def test_shipped_model_for_many_carriers_is_ahead_on_sparse_channels_of_another_law(name, count):
+    rng = np.random.default_rng(15)
+    est = diffusion.Estimator(name)
+    h, variance = channels.unseen_city(rng, 60, est.n), 0.1
+    training = channels.sparse(rng, 1000, est.n)
+    pilots = np.sort(rng.permutation(est.n)[:count])
+    y = (h[:, pilots] + np.sqrt(variance) * channels.rayleigh(rng, (60, count))).astype(np.complex64)
+    profile = baselines.delay_profile(training, diffusion.pilot_estimator("sbl", est.n).grid)
+    score = nmse_db(est(y, pilots, variance)[0], h)
+    assert score < nmse_db(baselines.native("ls", est.n)(y, pilots, variance), h) - 3
+    assert score < nmse_db(baselines.Lmmse(training)(y, pilots, variance), h) - 1
+    assert score < nmse_db(baselines.native("sbl", est.n, profile)(y, pilots, variance), h) - 0.3
