@@ -11,7 +11,7 @@ class Estimator:
 
     model: the name of a shipped model (``ce-ofdm64``, ...) or the path of a .safetensors file.
 
-    ``n``: carriers. ``kind``: "ofdm". ``name``: the model's.
+    ``kind``: "ofdm" or "mimo". ``n``: carriers, or for mimo (Nt, Nr). ``name``: the model's.
 
         h, err_var = est(y, pilots, noise_var)
 
@@ -20,6 +20,10 @@ class Estimator:
     number for all frames, or one for each. h complex64 (frames, n); err_var float32 (frames, n), what
     the model expects E|h - truth|^2 to be. The scale of y is free; the result is exactly equivariant
     to it and to a common phase.
+
+    mimo: y (frames, Nr, Np) complex, pilots (Nt, Np) complex, any scale, y = h @ pilots + noise of
+    variance noise_var; h complex64 (frames, Nr, Nt), err_var float32 of the same shape (the model gives the
+    mean over the antenna pairs). Antenna index of a planar array = column * rows + row.
     """
 
     def __init__(self, model):
@@ -34,11 +38,17 @@ class Estimator:
         self.kind = description.get("channel", {}).get("kind", "ofdm")
         self.name = loaded.name
         self.path = loaded.path
-        self._native = _native.pilot_estimator("diffusion", 0, loaded.path)
-        self.n = self._native.carriers
+        if self.kind == "mimo":
+            self._native = _native.mimo_estimator(loaded.path)
+            self.n = (self._native.transmitters, self._native.receivers)
+        else:
+            self._native = _native.pilot_estimator("diffusion", 0, loaded.path)
+            self.n = self._native.carriers
 
     def __call__(self, y, pilots, noise_var):
         y = np.asarray(y)
+        if self.kind == "mimo":
+            return self._mimo(y, np.asarray(pilots), noise_var)
         if y.ndim == 1:
             raise ValueError(f"y has shape {y.shape}: give (frames, pilots), for one frame y[None]")
         pilots = np.asarray(pilots)
@@ -48,6 +58,30 @@ class Estimator:
             raise ValueError(
                 f"y has shape {y.shape}, with {len(pilots)} pilots it must be (frames, {len(pilots)})"
             )
+        y, noise_var = self._checked(y, noise_var)
+        if pilots.size and not 0 <= int(pilots.min()) <= int(pilots.max()) < self.n:
+            raise ValueError(f"pilots has carriers {pilots.min()} to {pilots.max()}; use 0 to {self.n - 1}")
+        self._native.pilots = pilots.tolist()
+        return self._frames(y, noise_var)
+
+    def _mimo(self, y, pilots, noise_var):
+        nt, nr = self.n
+        if pilots.ndim != 2 or pilots.shape[0] != nt or not pilots.shape[1]:
+            raise ValueError(f"pilots have shape {pilots.shape}, it must be (Nt, Np) with Nt = {nt}")
+        if y.ndim != 3 or y.shape[1:] != (nr, pilots.shape[1]):
+            raise ValueError(
+                f"y has shape {y.shape}, with these pilots it must be (frames, {nr}, {pilots.shape[1]})"
+            )
+        y, noise_var = self._checked(y, noise_var)
+        if pilots.dtype.kind not in "fciub":
+            raise TypeError(f"pilots have dtype {pilots.dtype}; give complex values")
+        with np.errstate(over="ignore"):
+            self._native.set_pilots(pilots.astype(np.complex64))
+        h, err_var = self._frames(y, noise_var)
+        return h, np.broadcast_to(err_var[:, None, None], h.shape).copy()
+
+    @staticmethod
+    def _checked(y, noise_var):
         if y.dtype.kind not in "fciub":
             raise TypeError(f"y has dtype {y.dtype}; give complex observations")
         with np.errstate(over="ignore"):
@@ -62,9 +96,9 @@ class Estimator:
             )
         if not (np.isfinite(noise_var).all() and (noise_var >= 0).all()):
             raise ValueError(f"noise_var is {noise_var}; use finite variances, none negative")
-        if pilots.size and not 0 <= int(pilots.min()) <= int(pilots.max()) < self.n:
-            raise ValueError(f"pilots has carriers {pilots.min()} to {pilots.max()}; use 0 to {self.n - 1}")
-        self._native.pilots = pilots.tolist()
+        return y, noise_var
+
+    def _frames(self, y, noise_var):
         if noise_var.ndim == 0:
             return self._native(y, float(noise_var))
         parts = [self._native(y[i : i + 1], v) for i, v in enumerate(noise_var)]

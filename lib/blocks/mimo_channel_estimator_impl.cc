@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "mimo_channel_estimator_impl.h"
+#include "command.h"
+#include <gnuradio/io_signature.h>
+#include <algorithm>
+#include <cmath>
+
+namespace gr::diffusion {
+
+namespace {
+const pmt::pmt_t key_noise_var = pmt::mp("noise_var");
+}
+
+std::unique_ptr<engine::angular_net> mimo_channel_estimator_impl::load(const std::string& model,
+                                                                       const std::vector<gr_complex>& pilots)
+{
+    auto net = std::make_unique<engine::angular_net>(*engine::model::load(model));
+    net->set_pilots(pilots);
+    return net;
+}
+
+mimo_channel_estimator::sptr mimo_channel_estimator::make(const std::string& model,
+                                                          const std::vector<gr_complex>& pilots, float noise_var)
+{
+    return gnuradio::make_block_sptr<mimo_channel_estimator_impl>(
+        model, mimo_channel_estimator_impl::load(model, pilots), pilots, noise_var);
+}
+
+mimo_channel_estimator_impl::mimo_channel_estimator_impl(const std::string& model,
+                                                         std::unique_ptr<engine::angular_net> net,
+                                                         const std::vector<gr_complex>& pilots, float noise_var)
+    : gr::sync_block("mimo_channel_estimator",
+                     gr::io_signature::make(1, 1, int(sizeof(gr_complex) * net->receivers() * net->count())),
+                     gr::io_signature::make2(
+                         1, 2, int(sizeof(gr_complex) * net->receivers() * net->transmitters()), sizeof(float))),
+      d_net(std::move(net)), d_nr(int(d_net->receivers())), d_nt(int(d_net->transmitters())),
+      d_count(d_net->count()), d_pilots(pilots), d_model(model)
+{
+    set_noise_var(noise_var);
+    message_port_register_in(pmt::mp("cmd"));
+    set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
+        for_each_setting(d_logger, message, [this](const std::string& key, const pmt::pmt_t& value) {
+            if (key == "model")
+                set_model(pmt::symbol_to_string(value));
+            else if (key == "noise_var")
+                set_noise_var(float(pmt::to_double(value)));
+            else
+                throw std::invalid_argument("'" + key + "' is none of model, noise_var");
+        });
+    });
+}
+
+int mimo_channel_estimator_impl::work(int noutput_items, gr_vector_const_void_star& input_items,
+                                      gr_vector_void_star& output_items)
+{
+    gr::thread::scoped_lock lock(d_setlock);
+    const auto* y = static_cast<const gr_complex*>(input_items[0]);
+    auto* h = static_cast<gr_complex*>(output_items[0]);
+    auto* err_var = output_items.size() > 1 ? static_cast<float*>(output_items[1]) : nullptr;
+    get_tags_in_window(d_tags, 0, 0, noutput_items, key_noise_var);
+    std::sort(d_tags.begin(), d_tags.end(), gr::tag_t::offset_compare);
+    int done = 0;
+    auto until = [&](int end) {
+        run(y + size_t(done) * d_nr * d_count, end - done, h + size_t(done) * d_nr * d_nt,
+            err_var ? err_var + done : nullptr);
+        done = end;
+    };
+    for (const auto& tag : d_tags) {
+        until(int(tag.offset - nitems_read(0)));
+        apply(tag);
+    }
+    until(noutput_items);
+    return noutput_items;
+}
+
+void mimo_channel_estimator_impl::run(const gr_complex* y, int frames, gr_complex* h, float* err_var)
+{
+    float unused;
+    size_t invalid = 0;
+    for (int i = 0; i < frames; i++, y += d_nr * d_count, h += size_t(d_nr) * d_nt)
+        invalid += d_net->estimate(y, 1, d_noise_var, h, err_var ? err_var + i : &unused);
+    d_frames += uint64_t(frames);
+    d_invalid += invalid;
+    uint64_t held;
+    if (invalid && d_limit_values(held))
+        d_logger->warn("{} input vectors with a NaN or Inf so far; their channels are set to 0", uint64_t(d_invalid));
+}
+
+void mimo_channel_estimator_impl::apply(const gr::tag_t& tag)
+{
+    const double value = pmt::is_number(tag.value) && !pmt::is_complex(tag.value) ? pmt::to_double(tag.value) : 0;
+    if (value > 0 && std::isfinite(float(value))) {
+        d_noise_var = float(value);
+        return;
+    }
+    uint64_t held;
+    if (d_limit_tags(held))
+        d_logger->warn("tag noise_var ignored: {} is no variance > 0 ({} such tags)",
+                       pmt::write_string(tag.value).substr(0, 100), held);
+}
+
+//! Builds the network outside the lock, so that a running flowgraph waits for a pointer only.
+void mimo_channel_estimator_impl::set_model(const std::string& model)
+{
+    std::vector<gr_complex> pilots;
+    {
+        gr::thread::scoped_lock lock(d_setlock);
+        pilots = d_pilots;
+    }
+    auto net = load(model, pilots);
+    if (int(net->receivers()) != d_nr || int(net->transmitters()) != d_nt)
+        throw std::invalid_argument("model '" + model + "' is for " + std::to_string(net->transmitters()) + " x " +
+                                    std::to_string(net->receivers()) + " antennas, the block was made for " +
+                                    std::to_string(d_nt) + " x " + std::to_string(d_nr));
+    gr::thread::scoped_lock lock(d_setlock);
+    d_net.swap(net);
+    d_model = model;
+}
+
+void mimo_channel_estimator_impl::set_pilots(const std::vector<gr_complex>& pilots)
+{
+    if (pilots.size() != d_count * size_t(d_nt))
+        throw std::invalid_argument("pilots: " + std::to_string(pilots.size()) + " values, the block was made for " +
+                                    std::to_string(d_nt) + " x " + std::to_string(d_count));
+    auto net = load(model(), pilots);
+    gr::thread::scoped_lock lock(d_setlock);
+    d_net.swap(net);
+    d_pilots = pilots;
+}
+
+void mimo_channel_estimator_impl::set_noise_var(float noise_var)
+{
+    if (!(noise_var > 0) || !std::isfinite(noise_var))
+        throw std::invalid_argument("noise_var is " + std::to_string(noise_var) + ", use a variance > 0");
+    d_noise_var = noise_var;
+}
+
+std::string mimo_channel_estimator_impl::model() const
+{
+    gr::thread::scoped_lock lock(const_cast<mimo_channel_estimator_impl*>(this)->d_setlock);
+    return d_model;
+}
+
+} // namespace gr::diffusion

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "engine/angular_net.h"
+#include "numpy_io.h"
+#include <cmath>
+
+namespace py = pybind11;
+using gr::diffusion::engine::angular_net;
+
+void bind_mimo_estimator(py::module& m)
+{
+    py::class_<angular_net>(m, "mimo_estimator",
+                            "MIMO channel from pilots, by a model of kind angular_unrolled.")
+        .def(py::init([](const std::string& model) {
+                 return std::make_unique<angular_net>(*gr::diffusion::engine::model::load(model));
+             }),
+             py::arg("model"))
+        .def_property_readonly("receivers", &angular_net::receivers)
+        .def_property_readonly("transmitters", &angular_net::transmitters)
+        .def_property_readonly("count", &angular_net::count, "pilots, Np")
+        .def(
+            "set_pilots",
+            [](angular_net& self, const complex_array& p) {
+                if (p.ndim() != 2 || size_t(p.shape(0)) != self.transmitters())
+                    throw std::invalid_argument("pilots must be (Nt, Np) with Nt = " +
+                                                std::to_string(self.transmitters()));
+                self.set_pilots({ p.data(), p.data() + p.size() });
+            },
+            py::arg("pilots"), "(Nt, Np) complex64")
+        .def(
+            "__call__",
+            [](angular_net& self, const complex_array& y, float noise_var) {
+                if (self.count() == 0)
+                    throw std::invalid_argument("no pilots yet: call set_pilots first");
+                if (y.ndim() != 3 || size_t(y.shape(1)) != self.receivers() ||
+                    size_t(y.shape(2)) != self.count())
+                    throw std::invalid_argument("y must be (frames, " + std::to_string(self.receivers()) +
+                                                ", " + std::to_string(self.count()) + ")");
+                if (!(noise_var >= 0) || !std::isfinite(noise_var))
+                    throw std::invalid_argument("noise_var is " + std::to_string(noise_var) +
+                                                ", use a finite variance >= 0");
+                const py::ssize_t frames = y.shape(0);
+                complex_array h({ frames, py::ssize_t(self.receivers()), py::ssize_t(self.transmitters()) });
+                float_array err_var(std::vector<py::ssize_t>{ frames });
+                const auto* in = y.data();
+                auto* out = h.mutable_data();
+                auto* err = err_var.mutable_data();
+                {
+                    py::gil_scoped_release release;
+                    self.estimate(in, frames, noise_var, out, err);
+                }
+                return py::make_tuple(h, err_var);
+            },
+            py::arg("y"), py::arg("noise_var"),
+            "(frames, Nr, Np) complex64 -> h (frames, Nr, Nt) complex64, err_var (frames,) float32.");
+}

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""MIMO channel estimation: the engine against torch and closed form, the shipped model against least squares."""
+
+import numpy as np
+import pytest
+import torch
+from gnuradio import diffusion
+from gnuradio.diffusion import Estimator
+from gnuradio.diffusion.baselines import mimo as baselines
+from gnuradio.diffusion.nn.export import save_model
+from gnuradio.diffusion.nn.mimo_net import AngularUnrolled
+from gnuradio.diffusion.train import mimo_channels as channels
+
+
+def random_net(rx=(3, 2), tx=(4, 3), steps=3, width=6):
+    torch.manual_seed(7)
+    net = AngularUnrolled(rx, tx, steps, width)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(0.15 * torch.randn_like(p))
+    return net.eval()
+
+
+def saved(net, path, **changes):
+    c = net.config
+    save_model(
+        path,
+        net,
+        {
+            "name": path.stem,
+            "task": "estimator",
+            "network": {"kind": "angular_unrolled", **c, **changes},
+            "prediction_type": "sample",
+            "schedule": {"kind": "continuous"},
+            "snr_db": [-5, 30],
+            "channel": {"kind": "mimo", "rx": c["rx"], "tx": c["tx"]},
+        },
+    )
+    return str(path)
+
+
+def draw(rng, rx, tx, count, snr_db, frames=5):
+    h = channels.plane_waves(rng, frames, rx, tx)
+    p = channels.pilots(rng, h.shape[2], count)
+    variance = 10 ** (-snr_db / 10)
+    return h, p, channels.observe(rng, h, p, variance), variance
+
+
+def nmse_db(a, b):
+    return 10 * np.log10(np.sum(np.abs(a - b) ** 2) / np.sum(np.abs(b) ** 2))
+
+
+@pytest.mark.parametrize("rx, tx", [((3, 2), (4, 3)), ((4, 1), (8, 1)), ((1, 1), (2, 2)), ((4, 4), (8, 8))])
+def test_network_equals_torch(tmp_path, rx, tx):
+    net = random_net(rx, tx)
+    est = Estimator(saved(net, tmp_path / "ce.safetensors"))
+    assert est.kind == "mimo" and est.n == (tx[0] * tx[1], rx[0] * rx[1])
+    rng = np.random.default_rng(5)
+    for count in (0, 2, est.n[0] // 2 or 1, est.n[0], est.n[0] + 3):
+        for snr_db in (-5, 12, 30):
+            _, p, y, variance = draw(rng, rx, tx, count, snr_db)
+            y, p = 3 * y, 5 * p
+            with torch.no_grad():
+                h, err = net(torch.from_numpy(y), torch.from_numpy(p), torch.full((5,), 9 * variance))
+            ours, ours_err = est(y, p, 9 * variance)
+            assert np.linalg.norm(ours - h.numpy()) < 1e-5 * np.linalg.norm(h.numpy())
+            np.testing.assert_allclose(ours_err, np.broadcast_to(err[:, None, None], h.shape), rtol=1e-3)
+
+
+def test_first_belief_is_lmmse(tmp_path):
+    """Without trained gates and with an untrained last step, a net of no step would be LMMSE: the prior alone.
+    One step whose output makes gamma the prior again and mu zero shows the conditioning is exact."""
+    net = AngularUnrolled((2, 2), (3, 2), 1, 4)
+    rng = np.random.default_rng(1)
+    _, p, y, variance = draw(rng, (2, 2), (3, 2), 4, 8)
+    with torch.no_grad():
+        first, _ = net(torch.from_numpy(y), torch.from_numpy(p), torch.full((5,), variance), every=True)
+    for frame, got in zip(y, first[0].numpy()):
+        scale = np.mean(np.abs(frame) ** 2)  # prior of unit variance in that scale
+        inner = scale * p.T @ p.conj() + variance * np.eye(4)
+        expected = frame @ np.linalg.inv(inner).T @ (scale * p.conj().T)
+        np.testing.assert_allclose(got, expected, atol=2e-6)
+
+
+def test_phase_and_scale_pass_through(tmp_path):
+    est = Estimator(saved(random_net(), tmp_path / "ce.safetensors"))
+    _, p, y, variance = draw(np.random.default_rng(2), (3, 2), (4, 3), 6, 10)
+    h, err = est(y, p, variance)
+    turned, turned_err = est(y * (20 * np.exp(1.3j)), p, 400 * variance)
+    np.testing.assert_allclose(turned, h * (20 * np.exp(1.3j)), atol=1e-4 * np.abs(h).max() * 20)
+    np.testing.assert_allclose(turned_err, 400 * err, rtol=1e-3)
+    np.testing.assert_allclose(est(y, 0.1 * p, variance)[0], 10 * h, atol=1e-4 * np.abs(h).max() * 10)
+
+
+@pytest.mark.parametrize(
+    "y, pilots, variance, says",
+    [
+        (np.ones((2, 6)), np.ones((12, 4)), 0.1, "frames, 6, 4"),
+        (np.ones((2, 6, 5)), np.ones((12, 4)), 0.1, "frames, 6, 4"),
+        (np.ones((2, 6, 4)), np.ones((11, 4)), 0.1, "Nt = 12"),
+        (np.ones((2, 6, 4)), np.zeros((12, 4)), 0.1, "all values are zero"),
+        (np.ones((2, 6, 4)), np.full((12, 4), np.nan), 0.1, "NaN"),
+        (np.full((2, 6, 4), np.nan), np.ones((12, 4)), 0.1, "NaN"),
+        (np.ones((2, 6, 4)), np.ones((12, 4)), -1, "none negative"),
+        (np.ones((2, 6, 4)), np.ones((12, 4)), [0.1, 0.1, 0.1], "one number"),
+    ],
+)
+def test_bad_input_is_named(tmp_path, y, pilots, variance, says):
+    est = Estimator(saved(random_net(), tmp_path / "ce.safetensors"))
+    with pytest.raises(ValueError, match=says):
+        est(y, pilots, variance)
+
+
+def test_noise_variance_for_each_frame_and_no_frames(tmp_path):
+    est = Estimator(saved(random_net(), tmp_path / "ce.safetensors"))
+    _, p, y, _ = draw(np.random.default_rng(2), (3, 2), (4, 3), 6, 10, 2)
+    both = est(y, p, [0.1, 0.5])[0]
+    np.testing.assert_array_equal(both[1], est(y[1:], p, 0.5)[0][0])
+    assert est(y[:0], p, 0.1)[0].shape == (0, 6, 12)
+
+
+@pytest.mark.parametrize(
+    "changes, says",
+    [
+        ({"rx": [3, 3]}, "prior"),
+        ({"rx": [3]}, "columns, rows"),
+        ({"tx": [64, 64]}, "256 antennas"),
+        ({"tx": [2.5, 3]}, "columns, rows"),
+        ({"width": 7}, "shape"),
+        ({"steps": 4}, "missing"),
+    ],
+)
+def test_a_wrong_file_is_refused(tmp_path, changes, says):
+    path = saved(random_net(), tmp_path / "ce.safetensors", **changes)
+    with pytest.raises(Exception, match=says):
+        Estimator(path)
+
+
+def test_lmmse_baseline_is_the_formula():
+    rng = np.random.default_rng(3)
+    made = baselines.Lmmse(channels.plane_waves(rng, 50, (2, 1), (3, 1)))
+    _, p, y, variance = draw(rng, (2, 1), (3, 1), 2, 5)
+    c = np.kron(made.rx, made.tx)
+    a = np.kron(np.eye(2), p.T)
+    gain = c @ a.conj().T @ np.linalg.inv(a @ c @ a.conj().T + variance * np.eye(4))
+    for frame, got in zip(y, made(y, p, variance)):
+        np.testing.assert_allclose(got.ravel(), gain @ frame.ravel(), atol=1e-6)
+
+
+def test_omp_finds_beams_on_the_grid():
+    rng = np.random.default_rng(4)
+    a = channels.steering(np.array([0.25]), np.array([0.0]), (4, 1))[0]
+    b = channels.steering(np.array([0.125]), np.array([0.5]), (4, 2))[0]
+    h = (2j * np.outer(a, b))[None]
+    p = channels.pilots(rng, 8, 4)
+    np.testing.assert_allclose(baselines.Omp((4, 1), (4, 2))(h @ p, p, 1e-9), h, atol=1e-6)
+
+
+@pytest.mark.parametrize("count, gain_db", [(0, 5.0), (16, 3.0)])
+def test_shipped_model_beats_least_squares(count, gain_db):
+    """Plane waves: at 10 dB it is some 9 dB (orthogonal) ahead of least squares."""
+    est = Estimator("ce-mimo64x16")
+    h, p, y, variance = draw(np.random.default_rng(11), (4, 4), (8, 8), count, 10, 60)
+    got, err = est(y, p, variance)
+    assert nmse_db(got, h) < nmse_db(baselines.ls(y, p, variance), h) - gain_db
+    assert 0.4 < err.sum() / np.sum(np.abs(got - h) ** 2) < 2.5
+    assert diffusion.model("ce-mimo64x16").task == "estimator"
