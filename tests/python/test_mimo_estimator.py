@@ -67,9 +67,9 @@ def test_network_equals_torch(tmp_path, rx, tx):
             np.testing.assert_allclose(ours_err, np.broadcast_to(err[:, None, None], h.shape), rtol=1e-3)
 
 
-def test_first_belief_is_lmmse(tmp_path):
-    """Without trained gates and with an untrained last step, a net of no step would be LMMSE: the prior alone.
-    One step whose output makes gamma the prior again and mu zero shows the conditioning is exact."""
+def test_first_belief_is_lmmse():
+    """Before the first step the belief is the prior, here of unit variance for all beams: conditioning it exactly is
+    the LMMSE estimate for white channels."""
     net = AngularUnrolled((2, 2), (3, 2), 1, 4)
     rng = np.random.default_rng(1)
     _, p, y, variance = draw(rng, (2, 2), (3, 2), 4, 8)
