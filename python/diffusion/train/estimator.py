@@ -253,7 +253,9 @@ def save(net, args, iterations):
 
     name = args.out.stem
     traced = f"ray-traced {args.scenes}, masts {args.held_out} left out; " if args.data else ""
-    command = "gr-diffusion train estimator " + " ".join(shlex.quote(a) for a in sys.argv[3:])
+    # Where things lie on the machine that trained is nobody's business: names instead of folders.
+    names = {str(args.data): "FOLDER", str(args.out): args.out.name, str(args.resume): "STATE"}
+    command = "gr-diffusion train estimator " + " ".join(shlex.quote(names.get(a, a)) for a in sys.argv[3:])
     save_model(
         args.out,
         net,

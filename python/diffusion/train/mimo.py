@@ -129,6 +129,7 @@ def save(net, args, iterations):
     from ..nn.export import save_model
 
     traced = f"ray-traced mimo_upa files, masts {args.held_out} left out; " if args.data else ""
+    names = {str(args.data): "FOLDER", str(args.out): args.out.name}  # not where they lie on this machine
     save_model(
         args.out,
         net,
@@ -141,7 +142,7 @@ def save(net, args, iterations):
             "snr_db": list(SNR_DB),
             "channel": {"kind": "mimo", "rx": args.rx, "tx": args.tx},
             "provenance": {
-                "command": "gr-diffusion train mimo " + " ".join(shlex.quote(a) for a in sys.argv[3:]),
+                "command": "gr-diffusion train mimo " + " ".join(shlex.quote(names.get(a, a)) for a in sys.argv[3:]),
                 "seed": args.seed,
                 "iterations": iterations,
                 "batch": args.batch,
