@@ -72,7 +72,7 @@ def test_plain_prefix(root, tree):
         #include <gnuradio/diffusion/quantizer_cc.h>
         int main() { return gr::diffusion::quantizer_cc::make(3)->bits() == 3 ? 0 : 1; }
     """))
-    sh("cmake", "-S", user, "-B", user / "build", f"-DCMAKE_PREFIX_PATH={prefix}")
+    sh("cmake", "-S", user, "-B", user / "build", "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={prefix}")
     sh("cmake", "--build", user / "build")
     sh(user / "build/user")
 
