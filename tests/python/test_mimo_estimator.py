@@ -64,7 +64,7 @@ def test_network_equals_torch(tmp_path, rx, tx):
                 h, err = net(torch.from_numpy(y), torch.from_numpy(p), torch.full((5,), 9 * variance))
             ours, ours_err = est(y, p, 9 * variance)
             assert np.linalg.norm(ours - h.numpy()) < 1e-5 * np.linalg.norm(h.numpy())
-            np.testing.assert_allclose(ours_err, np.broadcast_to(err[:, None, None], h.shape), rtol=1e-3)
+            np.testing.assert_allclose(ours_err, np.broadcast_to(err[:, None, None], h.shape), rtol=1e-5)
 
 
 def test_first_belief_is_lmmse():
