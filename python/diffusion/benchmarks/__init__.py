@@ -4,6 +4,7 @@ import os
 import platform
 
 from .blocks import measure_blocks
+from .chains import measure_chains
 from .kernels import find_program, measure_kernels
 from .latency import measure_latency
 from .report import markdown
@@ -21,7 +22,7 @@ def run_all(program, quick, seed):
     for row in results["engine"]:
         row.update(ratios.get((row["width"], row["act"], row["steps"], row["batch"]), {}))
     results["blocks"] = measure_blocks(quick, seed)
-    results["chains"] = {}
+    results["chains"] = measure_chains(quick, seed)
     results["latency_us"] = measure_latency(quick, seed)
     results["quick"] = bool(quick)
     return results

@@ -15,6 +15,10 @@ def percent(x):
     return f"{x:.0f}%"
 
 
+def share(x):
+    return None if x is None else percent(100 * x)
+
+
 def ratio(row, name):
     return f"{row[name]:.2f}x" if name in row else None
 
@@ -53,6 +57,12 @@ def markdown(r):
         "16-QAM at 15 dB; symbols (OFDM symbols for the estimator) per second of CPU time of the whole process: "
         "source, scheduler and sink included.\n",
         table(["block", "Msym/s"], [[n, b["msym_per_s"]] for n, b in r["blocks"].items()]),
+        "## Whole chains\n",
+        "Packets of 96 bytes back to back (frames for the estimator, 16-QAM symbols at 15 dB for the demapper), 20 dB "
+        "over the noise; by the clock on all cores, and per second of CPU time of the whole process.\n",
+        table(["chain", "Msample/s by the clock", "Msample/s of CPU time", "packets received"],
+              [[n, c["msamples_per_s"], c.get("msamples_per_cpu_s"), share(c.get("packets_ok"))]
+               for n, c in r["chains"].items()]),
         "## Latency of a call\n",
         "Network of width 32, one step, called from Python, by the clock and under the load above.\n",
         table(["call", "p50 us", "p99 us", "max us"],
