@@ -64,6 +64,18 @@ void denoiser_cc_impl::set_mode(const std::string& mode)
     d_stage.set_mode(mode);
 }
 
+void denoiser_cc_impl::set_prior(const std::vector<double>& pmf)
+{
+    LOCKED;
+    d_stage.set_prior(pmf);
+}
+
+void denoiser_cc_impl::set_shaper(const std::string& model)
+{
+    LOCKED;
+    d_stage.set_shaper(model);
+}
+
 void denoiser_cc_impl::set_fit(const std::vector<double>& state)
 {
     LOCKED;

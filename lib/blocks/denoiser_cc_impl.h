@@ -20,6 +20,8 @@ public:
     void set_steps(int steps) override;
     void set_mode(const std::string& mode) override;
     void set_fit(const std::vector<double>& state) override;
+    void set_prior(const std::vector<double>& pmf) override;
+    void set_shaper(const std::string& model) override;
     std::string model() const override;
     double noise_var() const override;
     std::string noise_source() const override;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "receiver_stage.h"
 #include "command.h"
+#include "shaping_tag.h"
 #include <algorithm>
 #include <cmath>
 
@@ -50,10 +51,15 @@ std::unique_ptr<dsp::fitted_receiver> receiver_stage::load(const std::string& mo
 
 void receiver_stage::take(std::unique_ptr<dsp::fitted_receiver> receiver, const std::string& model)
 {
-    if (d_receiver)
+    if (d_receiver) {
         receiver->set_noise_var(d_receiver->noise_var());
+        if (receiver->get_model().constellation() == d_receiver->get_model().constellation())
+            receiver->set_prior(d_receiver->prior());
+        else
+            d_composition = -1; // of other points: the next tag brings a prior that fits
+    }
     receiver->set_mode(dsp::receiver_mode_of(d_mode), d_soft_bits);
-    auto estimator = std::make_unique<dsp::noise_estimator>(receiver->law());
+    auto estimator = std::make_unique<dsp::noise_estimator>(receiver->law(), receiver->prior());
     d_receiver = std::move(receiver);
     d_estimator = std::move(estimator);
     d_model = model;
@@ -88,7 +94,53 @@ void receiver_stage::set_mode(const std::string& mode)
 void receiver_stage::set_fit(const std::vector<double>& state)
 {
     d_receiver->set_state(state);
-    d_estimator = std::make_unique<dsp::noise_estimator>(d_receiver->law());
+    d_estimator = std::make_unique<dsp::noise_estimator>(d_receiver->law(), d_receiver->prior());
+}
+
+void receiver_stage::take_prior(dsp::symbol_prior prior)
+{
+    d_receiver->set_prior(std::move(prior));
+    d_estimator->set_law(d_receiver->law(), d_receiver->prior());
+}
+
+void receiver_stage::set_prior(const std::vector<double>& pmf)
+{
+    take_prior(dsp::symbol_prior::make(pmf, d_receiver->get_model().constellation()));
+    d_composition = -1;
+}
+
+void receiver_stage::set_shaper(const std::string& model)
+{
+    auto next = model.empty() ? nullptr : std::make_unique<engine::shaping_prior>(engine::model::load(model));
+    if (next && next->symbols() != d_receiver->get_model().constellation().size())
+        throw std::invalid_argument("shaper '" + model + "' has " + std::to_string(next->symbols()) +
+                                    " points, the receiver " +
+                                    std::to_string(d_receiver->get_model().constellation().size()));
+    d_shaper = std::move(next);
+    d_composition = -1;
+}
+
+void receiver_stage::apply_shaping(const pmt::pmt_t& value)
+{
+    shaping_tag tag;
+    if (!shaping_tag::from_pmt(value, tag))
+        return refuse("tag shaping is no tuple of composition index, bits and packet bits");
+    if (int64_t(tag.index) == d_composition)
+        return;
+    if (tag.index >= d_shaper->states())
+        return refuse("tag shaping names composition " + std::to_string(tag.index) + ", the shaper has 0 to " +
+                      std::to_string(d_shaper->states() - 1));
+    const auto of_class = d_shaper->class_pmf(uint32_t(tag.index));
+    std::vector<double> pmf;
+    for (uint8_t k : d_shaper->class_of())
+        pmf.push_back(of_class[k] / d_shaper->class_size()[k]);
+    try {
+        take_prior(dsp::symbol_prior::make(pmf, d_receiver->get_model().constellation(),
+                                           d_shaper->amplitude(uint32_t(tag.index))));
+        d_composition = int64_t(tag.index);
+    } catch (const std::exception& e) {
+        refuse(e.what());
+    }
 }
 
 const char* receiver_stage::noise_source() const
@@ -114,6 +166,8 @@ void receiver_stage::refuse(const std::string& why)
 void receiver_stage::apply_tag(const gr::tag_t& tag)
 {
     static const pmt::pmt_t noise_key = pmt::intern("noise_var"), snr_key = pmt::intern("snr");
+    if (d_shaper && pmt::eqv(tag.key, shaping_tag::key()))
+        return apply_shaping(tag.value);
     const bool is_snr = pmt::eqv(tag.key, snr_key);
     if (!is_snr && !pmt::eqv(tag.key, noise_key))
         return;
@@ -181,7 +235,11 @@ void receiver_stage::command(const pmt::pmt_t& message, bool same_bits)
             } else if (key == "fit") {
                 fit = pmt::f64vector_elements(value);
                 has_fit = true;
-            } else if (key == "noise_var")
+            } else if (key == "prior")
+                set_prior(pmt::is_null(value) ? std::vector<double>() : pmt::f64vector_elements(value));
+            else if (key == "shaper")
+                set_shaper(pmt::symbol_to_string(value));
+            else if (key == "noise_var")
                 set_noise_var(pmt::to_double(value));
             else if (key == "snr")
                 set_noise_var(std::pow(10, -pmt::to_double(value) / 10));
@@ -190,7 +248,7 @@ void receiver_stage::command(const pmt::pmt_t& message, bool same_bits)
             else if (key == "mode")
                 set_mode(pmt::symbol_to_string(value));
             else
-                throw std::invalid_argument("'" + key + "' is none of model, fit, noise_var, snr, steps, mode");
+                throw std::invalid_argument("'" + key + "' is none of model, fit, prior, shaper, noise_var, snr, steps, mode");
         } catch (...) {
             d_refused++;
             throw; // logged by for_each_setting

@@ -3,6 +3,7 @@
 
 #include "dsp/noise_estimator.h"
 #include "dsp/fitted_receiver.h"
+#include "engine/shaping_prior.h"
 #include <gnuradio/logger.h>
 #include <gnuradio/tags.h>
 #include <pmt/pmt.h>
@@ -36,6 +37,10 @@ public:
     void set_steps(int steps);
     void set_mode(const std::string& mode);
     void set_fit(const std::vector<double>& state);
+    //! Probabilities of the points (any scale), or none: equally likely.
+    void set_prior(const std::vector<double>& pmf);
+    //! Shaper model whose composition indices the tags "shaping" carry; "": the tags mean nothing here.
+    void set_shaper(const std::string& model);
 
     const dsp::fitted_receiver& receiver() const { return *d_receiver; }
     const std::string& model() const { return d_receiver->get_model().name(); }
@@ -50,6 +55,8 @@ private:
     void run(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n);
     void apply_tag(const gr::tag_t& tag);
     void apply_noise_var(double noise_var);
+    void apply_shaping(const pmt::pmt_t& value);
+    void take_prior(dsp::symbol_prior prior);
     void refuse(const std::string& why);
     std::unique_ptr<dsp::fitted_receiver> load(const std::string& model, bool same_bits) const;
     void take(std::unique_ptr<dsp::fitted_receiver> receiver, const std::string& model);
@@ -57,6 +64,8 @@ private:
     gr::logger_ptr d_logger;
     std::unique_ptr<dsp::fitted_receiver> d_receiver;
     std::unique_ptr<dsp::noise_estimator> d_estimator;
+    std::unique_ptr<engine::shaping_prior> d_shaper;
+    int64_t d_composition = -1; // that the prior is of
     std::string d_model, d_mode = "exact";
     double d_given = -1, d_tagged = -1;
     size_t d_steps;

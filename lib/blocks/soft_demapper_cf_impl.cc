@@ -73,6 +73,18 @@ bool soft_demapper_cf_impl::uses_table() const
     return d_stage.receiver().uses_table();
 }
 
+void soft_demapper_cf_impl::set_prior(const std::vector<double>& pmf)
+{
+    LOCKED;
+    d_stage.set_prior(pmf);
+}
+
+void soft_demapper_cf_impl::set_shaper(const std::string& model)
+{
+    LOCKED;
+    d_stage.set_shaper(model);
+}
+
 void soft_demapper_cf_impl::set_fit(const std::vector<double>& state)
 {
     LOCKED;

@@ -19,6 +19,8 @@ public:
     void set_noise_var(double noise_var) override;
     void set_mode(const std::string& mode) override;
     void set_fit(const std::vector<double>& state) override;
+    void set_prior(const std::vector<double>& pmf) override;
+    void set_shaper(const std::string& model) override;
     std::string model() const override;
     std::string mode() const override;
     bool uses_table() const override;

@@ -55,7 +55,7 @@ void fitted_receiver::set_mode(receiver_mode mode, bool soft_bits)
         d_table.reset();
     else if (!d_table || d_soft_table != soft_bits) {
         engine::tabulated_receiver::config c;
-        c.noise_var = d_noise_var;
+        c.noise_var = d_noise_var / (d_prior.amplitude * d_prior.amplitude);
         c.symbols = !soft_bits;
         c.soft_bits = d_soft_table = soft_bits;
         d_table = std::make_unique<engine::tabulated_receiver>(d_model, d_receiver.steps(), c);
@@ -108,6 +108,18 @@ void fitted_receiver::set_state(const std::vector<double>& s)
             s[0] == 0 ? receiver_path::network : receiver_path::gaussian);
 }
 
+void fitted_receiver::set_prior(symbol_prior prior)
+{
+    if (!prior.uniform() && prior.log_pmf.size() != get_model().constellation().size())
+        throw std::invalid_argument("prior has " + std::to_string(prior.log_pmf.size()) + " points, " +
+                                    get_model().name() + " has " +
+                                    std::to_string(get_model().constellation().size()));
+    const bool same = d_prior.log_pmf == prior.log_pmf && d_prior.amplitude == prior.amplitude;
+    d_prior = std::move(prior);
+    if (!same)
+        apply();
+}
+
 void fitted_receiver::set_noise_var(double noise_var)
 {
     if (noise_var == d_noise_var)
@@ -124,21 +136,40 @@ void fitted_receiver::set_noise_var(double noise_var)
 
 void fitted_receiver::apply()
 {
-    d_law.coefficients(d_noise_var, d_q2.data(), d_q1.data());
+    // Everything below works in units of the unit-power points.
+    const double noise_var = d_noise_var / (d_prior.amplitude * d_prior.amplitude);
+    d_law.coefficients(noise_var, d_q2.data(), d_q1.data());
+    for (size_t i = 0; i < d_prior.log_pmf.size(); i++)
+        d_q1[i] += d_prior.log_pmf[i];
     if (d_path == receiver_path::gaussian) {
         std::copy(d_q2.begin(), d_q2.end(), d_p2.begin());
         std::copy(d_q1.begin(), d_q1.end(), d_p1.begin());
         return;
     }
-    const auto context = d_law.context(d_noise_var);
+    const auto context = d_law.context(noise_var);
     std::copy(context.begin(), context.end(), d_context.begin());
     const float* conditions = d_receiver.conditions() ? d_context.data() : nullptr;
-    d_receiver.set_link(d_noise_var, conditions, d_q2.data(), d_q1.data());
+    d_receiver.set_link(noise_var, conditions, d_q2.data(), d_q1.data());
     if (d_table)
-        d_table->set_link(d_noise_var, conditions, d_q2.data(), d_q1.data());
+        d_table->set_link(noise_var, conditions, d_q2.data(), d_q1.data());
 }
 
 void fitted_receiver::process(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n)
+{
+    const float amplitude = float(d_prior.amplitude);
+    if (amplitude != 1) {
+        d_scaled.resize(n);
+        for (size_t i = 0; i < n; i++)
+            d_scaled[i] = y[i] / amplitude;
+        y = d_scaled.data();
+    }
+    run(y, x_hat, llr, n);
+    if (x_hat && amplitude != 1)
+        for (size_t i = 0; i < n; i++)
+            x_hat[i] *= amplitude;
+}
+
+void fitted_receiver::run(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n)
 {
     if (d_path == receiver_path::gaussian)
         gaussian(y, x_hat, llr, n);

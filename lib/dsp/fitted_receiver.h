@@ -2,6 +2,7 @@
 #pragma once
 
 #include "symbol_law.h"
+#include "symbol_prior.h"
 #include <gnuradio/diffusion/sampler.h>
 #include <gnuradio/diffusion/table.h>
 #include <memory>
@@ -51,6 +52,12 @@ public:
     std::vector<double> state() const;
     void set_state(const std::vector<double>& state);
 
+    /*! What is known of the symbols before anything is received, from now on. y, x_hat and the noise variance
+     *  are then in the sender's units: points times prior.amplitude; LLRs are posterior, prior included.
+     *  \throws std::invalid_argument if it is for another number of points */
+    void set_prior(symbol_prior prior);
+    const symbol_prior& prior() const { return d_prior; }
+
     //! E|n|^2 of what follows, > 0. Cheap if it has not changed. \throws std::invalid_argument
     void set_noise_var(double noise_var);
     double noise_var() const { return d_noise_var; }
@@ -60,6 +67,7 @@ public:
 
 private:
     void apply();
+    void run(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n);
     void gaussian(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n);
 
     engine::model::sptr d_model;
@@ -68,6 +76,8 @@ private:
     receiver_mode d_mode = receiver_mode::exact;
     bool d_soft_table = false;
     symbol_law d_law;
+    symbol_prior d_prior;
+    std::vector<std::complex<float>> d_scaled;
     receiver_path d_path = receiver_path::network;
     int d_bits = 0;
     double d_noise_var = 0.1;

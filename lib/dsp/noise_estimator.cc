@@ -12,22 +12,27 @@ constexpr double smoothing = 0.3;
 constexpr int first_iterations = 40, iterations = 8;
 } // namespace
 
-noise_estimator::noise_estimator(const symbol_law& law)
+noise_estimator::noise_estimator(const symbol_law& law, const symbol_prior& prior)
 {
     d_block.reserve(block);
-    set_law(law);
+    set_law(law, prior);
 }
 
-void noise_estimator::set_law(const symbol_law& law)
+void noise_estimator::set_law(const symbol_law& law, const symbol_prior& prior)
 {
     d_centroids.clear();
+    const double points = double(law.points().size());
+    d_weights.assign(law.points().size(), 1);
+    for (size_t i = 0; i < prior.log_pmf.size() && i < d_weights.size(); i++)
+        d_weights[i] = float(points * std::exp(prior.log_pmf[i]));
+    const double power = prior.amplitude * prior.amplitude;
     double total = 0;
     const double reference = law.fitted() ? law.fit_noise_var() : 1;
     for (const auto& g : law.at(reference)) {
-        d_centroids.emplace_back(float(g.re), float(g.im));
-        total += (g.var_re + g.var_im) / double(law.points().size());
+        total += (g.var_re + g.var_im) / points * double(d_weights[d_centroids.size()]);
+        d_centroids.emplace_back(float(g.re * prior.amplitude), float(g.im * prior.amplitude));
     }
-    d_offset = reference - total;
+    d_offset = (reference - total) * power;
     reset();
 }
 
@@ -77,10 +82,10 @@ void noise_estimator::update()
             float nearest = 1e30f;
             for (const auto& c : d_centroids)
                 nearest = std::min(nearest, std::norm(v - c));
-            float weight = 0, error = 0;
-            for (const auto& c : d_centroids) {
-                const float d = std::norm(v - c);
-                const float w = std::exp((d - nearest) * scale);
+            float weight = 1e-30f, error = 0;
+            for (size_t i = 0; i < d_centroids.size(); i++) {
+                const float d = std::norm(v - d_centroids[i]);
+                const float w = d_weights[i] * std::exp((d - nearest) * scale);
                 weight += w;
                 error += w * d;
             }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "symbol_law.h"
+#include "symbol_prior.h"
 #include <complex>
 #include <cstddef>
 #include <vector>
@@ -20,8 +21,8 @@ public:
     static constexpr size_t stride = 8192;    //!< symbols from one estimate to the next, once it has settled
     static constexpr double smallest = 1e-5, largest = 100;
 
-    explicit noise_estimator(const symbol_law& law);
-    void set_law(const symbol_law& law);
+    explicit noise_estimator(const symbol_law& law, const symbol_prior& prior = {});
+    void set_law(const symbol_law& law, const symbol_prior& prior = {});
     //! Forgets the past, e.g. after a tag that says that the link is another.
     void reset();
 
@@ -34,6 +35,7 @@ private:
     void update();
 
     std::vector<std::complex<float>> d_centroids;
+    std::vector<float> d_weights; // of the mixture, up to a factor
     double d_offset = 0; // estimate = mixture variance + offset
     std::vector<std::complex<float>> d_block;
     size_t d_skip = 0, d_blocks = 0;

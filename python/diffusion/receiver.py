@@ -55,17 +55,22 @@ class Receiver:
         fit = f", {self.choice} fit from {self.law.known_symbols} symbols" if self.law.fitted else ""
         return f"<Receiver {self.name}{fit}>"
 
-    def __call__(self, y, noise_var=None):
+    def __call__(self, y, noise_var=None, prior=None, amplitude=None):
         """(x_hat, llr): denoised symbols complex64 (n,) and LLRs float32 (n, bits_per_symbol).
 
         y: complex (n,), equalised, E|x|^2 = 1. noise_var: E|n|^2 including distortion, > 0 (held to
-        1e-12 to 1e12); None estimates it from y. LLRs: most significant bit first, positive means 1 (digital.constellation_soft_decoder_cf)."""
+        1e-12 to 1e12); None estimates it from y. prior: probabilities of the points (M,) if they are not equally
+        likely, such as Shaper.pmf(snr_db); y is then around amplitude * constellation, amplitude None being
+        the one of unit mean power under the prior (Shaper.points() has it). LLRs are posterior: prior included.
+        LLRs: most significant bit first, positive means 1 (digital.constellation_soft_decoder_cf)."""
         y = _samples(y, "y")
-        if noise_var is None:
-            noise_var = _native.estimate_noise_var(self.law, y)
-        noise_var = min(max(_variance(noise_var), SMALLEST), LARGEST)
+        if prior is None:
+            prior, amplitude = [], None
         with self._lock:
-            return self._engine(y, noise_var)
+            self._engine.set_prior(np.asarray(prior, np.float64).ravel(), 0.0 if amplitude is None else float(amplitude))
+            if noise_var is None:
+                noise_var = self._engine.estimate_noise_var(y)
+            return self._engine(y, min(max(_variance(noise_var), SMALLEST), LARGEST))
 
     def fit(self, x, y, noise_var):
         """A receiver conditioned on the hardware that turned the known symbols x into y.

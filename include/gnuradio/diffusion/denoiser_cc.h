@@ -41,6 +41,12 @@ public:
     virtual void set_mode(const std::string& mode) = 0;
     //! A fit (Receiver.state()) of the same constellation.
     virtual void set_fit(const std::vector<double>& state) = 0;
+    /*! Probabilities of the points of a shaped constellation, by index and in any scale; empty: equally likely.
+     *  Symbols are then around the points scaled to E|x|^2 = 1 under them. */
+    virtual void set_prior(const std::vector<double>& pmf) = 0;
+    /*! Shaper model of the sender (ps-qam64, ...): tags "shaping" of shaper_bc then set prior and amplitude; "":
+     *  such tags mean nothing. */
+    virtual void set_shaper(const std::string& model) = 0;
 
     virtual std::string model() const = 0;
     //! The noise variance in use, however it came.

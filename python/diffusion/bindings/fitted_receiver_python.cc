@@ -45,6 +45,19 @@ void bind_fitted_receiver(py::module& m)
                  self.set_state({ s.data(), s.data() + s.size() });
              },
              py::arg("state"))
+        .def("set_prior",
+             [](fitted_receiver& self, const std::vector<double>& pmf, double amplitude) {
+                 self.set_prior(dsp::symbol_prior::make(pmf, self.get_model().constellation(), amplitude));
+                 return self.prior().amplitude;
+             },
+             py::arg("pmf"), py::arg("amplitude") = 0.0, "Returns the amplitude of the points.")
+        .def("estimate_noise_var",
+             [](const fitted_receiver& self, const complex_array& y) {
+                 dsp::noise_estimator estimator(self.law(), self.prior());
+                 estimator.feed(y.data(), size_t(y.size()));
+                 return estimator.estimate();
+             },
+             py::arg("y"), "As the function of that name, under law and prior in use.")
         .def("__call__",
              [](fitted_receiver& self, const complex_array& y, double noise_var) {
                  const auto n = y.size();
