@@ -24,6 +24,13 @@ std::pair<int, int> range(const json_reader& reader, const char* key, double lo,
 
 std::vector<double> widened(const std::vector<float>& values) { return { values.begin(), values.end() }; }
 
+/*! With few ADC bits the rate has two maxima over the drive; a model with two answers, each with a pmf and a
+ *  drive, says which one it expects more of. */
+size_t hardware_answers(const json_reader& hardware)
+{
+    return hardware.has("answers") ? hardware.count("answers", 1, 2) : 1;
+}
+
 double silu(double x) { return x / (1 + exact::exp(-x)); }
 
 } // namespace
@@ -105,6 +112,11 @@ shaping_prior::shaping_prior(model::sptr source) : d_model(std::move(source))
     if (d_hardware) {
         d_drive = widened(data.tensor("drive.weight", { 1, d_width }));
         d_drive.push_back(data.tensor("drive.bias", { 1 })[0]);
+        if (hardware_answers(shaping.object("hardware")) == 2) {
+            const size_t rows = d_class_size.size() + 2;
+            d_w2 = widened(data.tensor("second.weight", { rows, d_width }));
+            d_b2 = widened(data.tensor("second.bias", { rows }));
+        }
     }
 }
 
@@ -185,13 +197,26 @@ std::vector<double> shaping_prior::hidden(uint32_t index) const
     return h;
 }
 
+double shaping_prior::row(const std::vector<double>& weights, double bias, size_t at, const std::vector<double>& h) const
+{
+    for (size_t i = 0; i < d_width; i++)
+        bias = std::fma(weights[at * d_width + i], h[i], bias);
+    return bias;
+}
+
+bool shaping_prior::takes_second(uint32_t index, const std::vector<double>& h) const
+{
+    const size_t last = d_class_size.size() + 1;
+    return !d_b2.empty() && state(index).hardware && row(d_w2, d_b2[last], last, h) > 0;
+}
+
 std::vector<double> shaping_prior::class_pmf(uint32_t index) const
 {
     const std::vector<double> h = hidden(index);
-    std::vector<double> p(d_b1);
+    const bool second = takes_second(index, h);
+    std::vector<double> p(d_class_size.size());
     for (size_t k = 0; k < p.size(); k++)
-        for (size_t i = 0; i < d_width; i++)
-            p[k] = std::fma(d_w1[k * d_width + i], h[i], p[k]);
+        p[k] = second ? row(d_w2, d_b2[k], k, h) : row(d_w1, d_b1[k], k, h);
     const double top = *std::max_element(p.begin(), p.end());
     double sum = 0;
     for (size_t k = 0; k < p.size(); k++) {
@@ -207,9 +232,9 @@ double shaping_prior::amplitude(uint32_t index) const
 {
     if (state(index).hardware) {
         const std::vector<double> h = hidden(index);
-        double log_drive = d_drive[d_width];
-        for (size_t i = 0; i < d_width; i++)
-            log_drive = std::fma(d_drive[i], h[i], log_drive);
+        const size_t second = d_class_size.size();
+        const double log_drive =
+            takes_second(index, h) ? row(d_w2, d_b2[second], second, h) : row(d_drive, d_drive[d_width], 0, h);
         return exact::exp(log_drive);
     }
     const std::vector<double> p = class_pmf(index);

@@ -52,6 +52,8 @@ public:
 
 private:
     std::vector<double> hidden(uint32_t index) const;
+    double row(const std::vector<double>& weights, double bias, size_t at, const std::vector<double>& h) const;
+    bool takes_second(uint32_t index, const std::vector<double>& h) const;
 
     model::sptr d_model;
     std::vector<uint8_t> d_class_of;
@@ -65,6 +67,8 @@ private:
     // Conditioner: c -> width -> one logit a class; weights row-major.
     size_t d_inputs = 0, d_width = 0;
     std::vector<double> d_mean, d_scale, d_w0, d_b0, d_w1, d_b1, d_drive;
+    // Second answer for links with hardware: logits of the classes, log drive, preference; or empty.
+    std::vector<double> d_w2, d_b2;
 };
 
 } // namespace gr::diffusion::engine

@@ -136,16 +136,15 @@ def test_pmf_is_at_the_optimum(shaper):
             assert mi - uniform >= 0.97 * (best - uniform)
 
 
-# The goal is 99.5%. With 3 bits at 12 to 17 dB the best drive jumps with the SNR and the model's does not:
-# docs/shaper.md says so, and the last line holds it to what is written there.
-@pytest.mark.parametrize("snr, phase, bits, share", [(15, 3, 4, 0.995), (20, 0, 3, 0.995), (20, 6, 5, 0.995),
-                                                     (12, 3, 6, 0.995), (15, 0, 3, 0.99)])
-def test_hardware_pmf_is_near_the_optimum_and_beats_maxwell_boltzmann(snr, phase, bits, share):
+# 3 bits between 12 and 17 dB is where the best drive jumps from one of its two maxima to the other.
+@pytest.mark.parametrize("snr, phase, bits", [(15, 3, 4), (20, 0, 3), (20, 6, 5), (12, 3, 6), (15, 0, 3), (16.3, 1.5, 3),
+                                              (13.2, 4.5, 3)])
+def test_hardware_pmf_is_near_the_optimum_and_beats_maxwell_boltzmann(snr, phase, bits):
     shaper, link = diffusion.Shaper("ps-qam64"), ImpairedLink(snr, phase, bits)
     hardware = {"phase_noise_deg": phase, "adc_bits": bits}
     drive = np.abs(shaper.points(snr, hardware)[0] / shaper.constellation[0])
     rate = link.information(shaper.pmf(snr, hardware), drive)
-    assert rate >= share * link.best()[0]
+    assert rate >= 0.995 * link.best()[0]
     assert rate > link.maxwell_boltzmann()[0] > link.uniform()[0]
 
 

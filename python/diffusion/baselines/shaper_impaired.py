@@ -67,12 +67,12 @@ class ImpairedLink:
         entropy = lambda q: -np.sum(np.where(q > 0, q * np.log2(np.maximum(q, 1e-300)), 0), -1)
         return float(entropy(p @ turned) - p @ entropy(law))
 
-    def _best_drive(self, rate):
+    def _best_drive(self, rate, drives=DRIVES):
         # Fine enough for both of its maxima: with few ADC bits the points can lock to the cells in two ways.
-        grid = np.geomspace(*DRIVES, 25)
+        grid = np.geomspace(*drives, 25)
         at = grid[np.argmax([rate(d) for d in grid])]
         step = grid[1] / grid[0]
-        best = minimize_scalar(lambda d: -rate(d), bounds=(at / step, at * step), method="bounded",
+        best = minimize_scalar(lambda d: -rate(d), bounds=(max(at / step, drives[0]), min(at * step, drives[1])), method="bounded",
                                options={"xatol": 2e-3})
         return best.x
 
@@ -95,7 +95,7 @@ class ImpairedLink:
             best = found if best is None or found.fun < best.fun else best
         return -best.fun, pmf(best.x[0]), float(np.exp(best.x[1]))
 
-    def best(self, mirrored=False, tolerance=1e-4, grid_tolerance=1e-3):
+    def best(self, mirrored=False, tolerance=1e-4, grid_tolerance=1e-3, drives=DRIVES):
         """(bits, pmf, drive, gap): Blahut-Arimoto at the best drive. mirrored: points that are mirror
         images share one probability, as the models' classes have it; without, four-fold symmetry only."""
         if mirrored:
@@ -109,7 +109,7 @@ class ImpairedLink:
                 return blahut_arimoto(law, output_law=turned, tolerance=tolerance)
             return self._grouped(law, turned, groups, tolerance)
 
-        drive = self._best_drive(lambda d: solve(d, grid_tolerance)[0])
+        drive = self._best_drive(lambda d: solve(d, grid_tolerance)[0], drives)
         bits, p, gap = solve(drive, tolerance)
         quadrant = np.empty(self.first.size)
         for k, g in enumerate(groups):
