@@ -23,7 +23,7 @@ engine::model::sptr check(engine::model::sptr m)
 
 fitted_receiver::fitted_receiver(engine::model::sptr m, size_t steps)
     : d_model(check(std::move(m))), d_receiver(d_model, steps), d_law(get_model().constellation()),
-      d_bits(get_model().bits_per_symbol())
+      d_cells(get_model().constellation()), d_bits(get_model().bits_per_symbol())
 {
     const size_t points = get_model().constellation().size();
     if (d_receiver.conditions() > symbol_law::n_context)
@@ -47,6 +47,17 @@ receiver_mode receiver_mode_of(const std::string& name)
     if (name == "auto")
         return receiver_mode::automatic;
     throw std::invalid_argument("mode '" + name + "' is none of exact, table, auto");
+}
+
+receiver_path receiver_path_of(const std::string& name)
+{
+    if (name == "network")
+        return receiver_path::network;
+    if (name == "gaussian")
+        return receiver_path::gaussian;
+    if (name == "cells")
+        return receiver_path::cells;
+    throw std::invalid_argument("path '" + name + "' is none of network, gaussian, cells");
 }
 
 void fitted_receiver::set_mode(receiver_mode mode, bool soft_bits)
@@ -82,6 +93,8 @@ void fitted_receiver::set_law(symbol_law law, receiver_path path)
 {
     if (law.points() != get_model().constellation())
         throw std::invalid_argument("the fitted law's constellation is not that of " + get_model().name());
+    if (path == receiver_path::cells && !cell_table::takes(law.link()))
+        throw std::invalid_argument("the fitted law has no converter of 1 to 6 bits before it; use its Gaussians");
     std::swap(d_law, law);
     std::swap(d_path, path);
     try {
@@ -96,16 +109,16 @@ void fitted_receiver::set_law(symbol_law law, receiver_path path)
 std::vector<double> fitted_receiver::state() const
 {
     auto s = d_law.state();
-    s.insert(s.begin(), d_path == receiver_path::network ? 0.0 : 1.0);
+    s.insert(s.begin(), double(d_path));
     return s;
 }
 
 void fitted_receiver::set_state(const std::vector<double>& s)
 {
-    if (s.empty() || (s[0] != 0 && s[0] != 1))
+    if (s.empty() || (s[0] != 0 && s[0] != 1 && s[0] != 2))
         throw std::invalid_argument("fitted state refused: not a fitted state of this version");
     set_law(symbol_law::from_state(get_model().constellation(), { s.begin() + 1, s.end() }),
-            s[0] == 0 ? receiver_path::network : receiver_path::gaussian);
+            receiver_path(int(s[0])));
 }
 
 void fitted_receiver::set_prior(symbol_prior prior)
@@ -141,7 +154,9 @@ void fitted_receiver::apply()
     d_law.coefficients(noise_var, d_q2.data(), d_q1.data());
     for (size_t i = 0; i < d_prior.log_pmf.size(); i++)
         d_q1[i] += d_prior.log_pmf[i];
-    if (d_path == receiver_path::gaussian) {
+    if (d_path != receiver_path::network) {
+        if (d_path == receiver_path::cells)
+            d_cells.prepare(d_law.link(), noise_var, d_prior.log_pmf);
         std::copy(d_q2.begin(), d_q2.end(), d_p2.begin());
         std::copy(d_q1.begin(), d_q1.end(), d_p1.begin());
         return;
@@ -171,7 +186,11 @@ void fitted_receiver::process(const std::complex<float>* y, std::complex<float>*
 
 void fitted_receiver::run(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n)
 {
-    if (d_path == receiver_path::gaussian)
+    if (d_path == receiver_path::cells) {
+        for (size_t i = 0; i < n; i++)
+            if (!d_cells.look_up(y[i], x_hat ? x_hat + i : nullptr, llr ? llr + i * d_bits : nullptr))
+                gaussian(y + i, x_hat ? x_hat + i : nullptr, llr ? llr + i * d_bits : nullptr, 1);
+    } else if (d_path == receiver_path::gaussian)
         gaussian(y, x_hat, llr, n);
     else if ((d_soft_table ? !x_hat : !llr) && uses_table())
         d_table->process(y, x_hat, llr, n);

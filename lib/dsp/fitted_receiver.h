@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include "cell_table.h"
 #include "symbol_law.h"
 #include "symbol_prior.h"
 #include <gnuradio/diffusion/sampler.h>
@@ -11,8 +12,12 @@
 
 namespace gr::diffusion::dsp {
 
-//! What turns a fitted law into posteriors: the network on top of it, or the law's Gaussians alone.
-enum class receiver_path { network, gaussian };
+/*! What turns a fitted law into posteriors: the network on top of it, the law's Gaussians alone, or the law
+ *  before the converter integrated over its cells (samples that lie in none: the Gaussians). */
+enum class receiver_path { network, gaussian, cells };
+
+//! "network", "gaussian", "cells". \throws std::invalid_argument
+DIFFUSION_API receiver_path receiver_path_of(const std::string& name);
 
 /*! How symbols, or soft bits if asked for, are computed: the exact network, a table of its map (of the noise level in use,
  * or within 0.25 dB of it while the next table is made), or the table where it meets its error target. */
@@ -46,7 +51,8 @@ public:
     //! The engine's own receiver, e.g. for its ancestral mode.
     engine::receiver& sampler() { return d_receiver; }
 
-    //! The link from now on. \throws std::invalid_argument if its points are not the model's
+    /*! The link from now on. \throws std::invalid_argument if its points are not the model's, or for the path
+     *  `cells` if it has no converter that can be tabulated */
     void set_law(symbol_law law, receiver_path path = receiver_path::network);
     //! Law and path as numbers, for messages and files; set_state() refuses what is malformed.
     std::vector<double> state() const;
@@ -78,6 +84,7 @@ private:
     symbol_law d_law;
     symbol_prior d_prior;
     std::vector<std::complex<float>> d_scaled;
+    cell_table d_cells;
     receiver_path d_path = receiver_path::network;
     int d_bits = 0;
     double d_noise_var = 0.1;

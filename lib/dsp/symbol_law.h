@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
-#include "adc_grid.h"
+#include "link_law.h"
 #include <gnuradio/diffusion/api.h>
 #include <array>
 #include <complex>
@@ -26,7 +26,8 @@ struct DIFFUSION_API symbol_gaussian {
  * - Covariances: v0/2 I + v1/2 |mu|^2 I + v2 t t' with t the tangent i mu (additive, multiplicative, phase
  *   noise), blended with each symbol's own scatter by an inverse-Wishart prior whose weight is chosen by
  *   marginal likelihood; the uncertainty of the centroid is added.
- * - The grid of an ADC, if the samples lie on one.
+ * - The grid of an ADC, if the samples lie on one; then also link(), the law before the converter, whose
+ *   integral over a cell is what a sample is worth. The Gaussians here are of the samples as they are seen.
  *
  * At another noise level than the fit's the difference is added to both rails.
  */
@@ -71,6 +72,8 @@ public:
     //! The noise variance of the fit, 0 for an unfitted law.
     double fit_noise_var() const { return d_noise_var; }
     const adc_grid& grid() const { return d_grid; }
+    //! Before the converter; not valid() if there is none, or it was not fitted.
+    const link_law& link() const { return d_link; }
     const std::vector<std::complex<float>>& points() const { return d_points; }
     //! Coefficients of x, x*, 1, x|x|^2, x|x|^4, x*|x|^2, x^2, |x|^2, x*^2, x^3, x*^3.
     const std::array<std::complex<double>, n_terms>& polynomial() const { return d_polynomial; }
@@ -94,6 +97,7 @@ private:
     std::array<std::complex<double>, n_terms> d_polynomial{};
     std::array<double, 3> d_noise{};
     adc_grid d_grid;
+    link_law d_link;
     double d_noise_var = 0;
     size_t d_known = 0;
 };

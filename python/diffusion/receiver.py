@@ -8,6 +8,7 @@ from . import diffusion_python as _native
 from .metrics import labels
 
 FOLDS = 4
+CLEAR = 2.0  # standard errors
 SMALLEST, LARGEST = 1e-12, 1e12  # noise variances that single precision can take through the network
 
 
@@ -24,7 +25,7 @@ class Receiver:
             raise ValueError(f"steps is {steps}, use 0 (the model's default) or a positive number")
         self._engine = _native.fitted_receiver(str(name), int(steps))
         self._lock = threading.Lock()
-        #: What fit() chose: "ideal" (nothing fitted), "network", "gaussian" or "linear".
+        #: What fit() chose: "ideal" (nothing fitted), "cells", "network", "gaussian" or "linear".
         self.choice = "ideal"
 
     @property
@@ -76,49 +77,65 @@ class Receiver:
         """A receiver conditioned on the hardware that turned the known symbols x into y.
 
         x: complex (n,) constellation points sent, n >= 8; y: complex (n,) received; noise_var: E|n|^2.
-        Cross-validation on these symbols decides what to stand on: the network on the fitted law, the law's
-        Gaussians alone, the linear receiver, or the ideal link; so none is taken that does worse than the
-        linear receiver on the data at hand."""
+        Cross-validation on these symbols decides what to stand on: behind a converter of 1 to 6 bits the law
+        before it, integrated over its cells; else the network on the fitted law, the law's Gaussians alone, the
+        linear receiver, or the ideal link; so none is taken that does worse than the linear receiver on
+        the data at hand."""
         y, noise_var = _samples(y, "y"), _variance(noise_var)
         index = self._index(_samples(x, "x"))
         if index.size != y.size:
             raise ValueError(f"x has {index.size} symbols and y {y.size}; give one y for each x")
         if index.size < 8:
             raise ValueError(f"{index.size} known symbols are too few to fit; use at least 8")
-        choice = self._cross_validate(index, y, noise_var)
-        fitted = self._with(choice, index, y, noise_var)
+        laws = self._laws(index, y, noise_var)
+        choice = self._cross_validate(index, y, noise_var, laws)
+        fitted = self._with(choice, laws[choice])
         fitted.choice = choice
         return fitted
 
-    def with_law(self, law, network=True):
-        """A copy that stands on the given symbol_law; network=False: its Gaussians alone."""
+    def with_law(self, law, path="network"):
+        """A copy that stands on the given symbol_law. path: "network" on top of it, its Gaussians alone
+        ("gaussian"), or the law before its converter integrated over the converter's cells ("cells")."""
         other = Receiver(self._engine.path, self._engine.steps)
-        other._engine.set_law(law, network)
-        other.choice = "network" if network else "gaussian"
+        other._engine.set_law(law, path)
+        other.choice = path
         return other
 
-    def _with(self, choice, index, y, noise_var):
-        points = self.constellation
+    def _with(self, choice, law):
+        """A copy for one of CHOICES; law: of the known symbols."""
         if choice == "ideal":
-            return self.with_law(_native.symbol_law(points))
-        fit = _native.symbol_law.fit_linear if choice == "linear" else _native.symbol_law.fit
-        return self.with_law(fit(points, index, y, noise_var), network=choice == "network")
+            return self.with_law(_native.symbol_law(self.constellation))
+        return self.with_law(law, path="gaussian" if choice == "linear" else choice)
 
-    def _cross_validate(self, index, y, noise_var):
+    def _laws(self, index, y, noise_var):
+        """{choice: the law it stands on}"""
+        points = self.constellation
+        fitted = _native.symbol_law.fit(points, index, y, noise_var)
+        laws = {"network": fitted, "gaussian": fitted, "ideal": fitted,
+                "linear": _native.symbol_law.fit_linear(points, index, y, noise_var)}
+        return {"cells": fitted, **laws} if fitted.cells_known else laws
+
+    def _cross_validate(self, index, y, noise_var, laws):
+        """The choice among laws (of all known symbols) by the loss of held-out known symbols."""
         folds = min(FOLDS, index.size // 4)
         fold = np.arange(index.size) % folds
         sign = np.where(labels(self.bits_per_symbol)[index] == 1, 1.0, -1.0)
-        loss = {}
-        for choice in ("network", "gaussian", "linear", "ideal"):
-            total = 0.0
-            for k in range(folds):
-                train, test = fold != k, fold == k
-                if train.sum() < 8:
-                    train = np.ones_like(train)
-                llr = self._with(choice, index[train], y[train], noise_var)(y[test], noise_var)[1]
-                total += np.logaddexp(0, -sign[test] * llr).sum()
-            loss[choice] = total
-        return min(loss, key=loss.get)
+        loss = {choice: np.full(index.size, np.inf) for choice in laws}
+        for k in range(folds):
+            train, test = fold != k, fold == k
+            if train.sum() < 8:
+                train = np.ones_like(train)
+            parts = self._laws(index[train], y[train], noise_var)
+            for choice in loss.keys() & parts.keys():
+                llr = self._with(choice, parts[choice])(y[test], noise_var)[1]
+                loss[choice][test] = np.logaddexp(0, -sign[test] * llr).sum(1)
+        best = min(loss, key=lambda choice: loss[choice].mean())
+        if "cells" in loss and np.isfinite(loss["cells"]).all():
+            # Behind a converter the law knows best; only clear evidence says otherwise.
+            lead = loss["cells"] - loss[best]
+            if lead.mean() <= CLEAR * lead.std() / np.sqrt(lead.size):
+                return "cells"
+        return best
 
     def _index(self, x):
         points = self.constellation
@@ -139,7 +156,7 @@ class Receiver:
         """A copy with a state() that the same constellation's receiver gave."""
         other = Receiver(self._engine.path, self._engine.steps)
         other._engine.set_state(np.asarray(state, np.float64))
-        other.choice = "network" if other._engine.uses_network else "gaussian"
+        other.choice = other._engine.path_name
         return other
 
     def message(self):

@@ -25,16 +25,19 @@ void bind_fitted_receiver(py::module& m)
                                    return py::array_t<std::complex<float>>(p.size(), p.data());
                                })
         .def_property_readonly("law", [](const fitted_receiver& self) { return self.law(); })
-        .def_property_readonly("uses_network",
+        .def_property_readonly("path_name",
                                [](const fitted_receiver& self) {
-                                   return self.path() == dsp::receiver_path::network;
+                                   return self.path() == dsp::receiver_path::network    ? "network"
+                                          : self.path() == dsp::receiver_path::gaussian ? "gaussian"
+                                                                                        : "cells";
                                })
         .def_property("steps", &fitted_receiver::steps, &fitted_receiver::set_steps)
         .def("set_law",
-             [](fitted_receiver& self, const dsp::symbol_law& law, bool network) {
-                 self.set_law(law, network ? dsp::receiver_path::network : dsp::receiver_path::gaussian);
+             [](fitted_receiver& self, const dsp::symbol_law& law, const std::string& path) {
+                 self.set_law(law, dsp::receiver_path_of(path));
              },
-             py::arg("law"), py::arg("network") = true)
+             py::arg("law"), py::arg("path") = "network",
+             "path: network, gaussian or cells (law.cells_known).")
         .def("state",
              [](const fitted_receiver& self) {
                  const auto s = self.state();

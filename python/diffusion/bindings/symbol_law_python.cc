@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "numpy_io.h"
 #include "dsp/constellation.h"
+#include "dsp/cell_table.h"
 #include "dsp/symbol_law.h"
 
 namespace py = pybind11;
@@ -111,6 +112,38 @@ void bind_symbol_law(py::module& m)
         .def_property_readonly("known_symbols", &law::known_symbols)
         .def_property_readonly("noise_var", &law::fit_noise_var, "Noise variance of the fit.")
         .def_property_readonly("grid", &law::grid)
+        .def_property_readonly("cells_known", [](const law& self) { return dsp::cell_table::takes(self.link()); },
+                               "Whether a converter of 1 to 6 bits was found and the link before it fitted.")
+        .def("cell_log_likelihood",
+             [](const law& self, const complex_array& y, double noise_var) {
+                 dsp::cell_table table(self.points());
+                 table.prepare(self.link(), noise_var);
+                 py::array_t<double> out({ y.size(), py::ssize_t(self.points().size()) });
+                 for (py::ssize_t i = 0; i < y.size(); i++)
+                     table.log_likelihood(y.data()[i], out.mutable_data(i, 0));
+                 return out;
+             },
+             py::arg("y"), py::arg("noise_var"), "(n, M): log p(cell of y | symbol), the law before the converter integrated.")
+        .def_property_readonly("link",
+                               [](const law& self) {
+                                   const auto& l = self.link();
+                                   py::dict d;
+                                   std::vector<std::complex<double>> mean;
+                                   std::vector<double> uncertainty;
+                                   for (const auto& s : l.symbols) {
+                                       mean.push_back(s.mean);
+                                       uncertainty.push_back(s.uncertainty);
+                                   }
+                                   d["means"] = to_array(mean.data(), mean.size());
+                                   d["uncertainty"] = to_array(uncertainty.data(), uncertainty.size());
+                                   d["additive"] = l.additive;
+                                   d["phase_var"] = l.phase_var;
+                                   d["step"] = l.step;
+                                   d["levels"] = 2 * l.half;
+                                   return d;
+                               },
+                               "The law before the converter: means (M,), uncertainty (M,) of a rail, additive E|n|^2, "
+                               "phase_var rad^2, step and levels a rail; empty means: none.")
         .def_property_readonly("polynomial",
                                [](const law& self) { return to_array(self.polynomial().data(), law::n_terms); },
                                "Coefficients of x, x*, 1, x|x|^2, x|x|^4, x*|x|^2, x^2, |x|^2, x*^2, x^3, x*^3.")
