@@ -12,20 +12,25 @@ namespace {
 using cplx = std::complex<double>;
 constexpr int most_rounds = 6, choosing_rounds = 4;
 constexpr double stated_spread = 0.12, phase_spread = 0.1; // of log noise variance; of the phase in radians
+constexpr double unknown_spread = 0.5;  // of log noise variance, where it is not stated
+constexpr double most_weight = 100;     // of all symbols not known, in units of the known ones
+constexpr double least_told = 0.35;     // mean squared posterior from which unknown symbols are of use
+constexpr int refining_rounds = 8;
 constexpr size_t few = 1000; // known symbols that do not tell the two noises apart for sure
 
 //! Posterior of the two variances: the stated noise is a prior with heavy tails, as it may be quite wrong.
 class noise_fit
 {
 public:
-    noise_fit(const link_likelihood& data, const std::vector<double>& mean, double stated)
-        : d_data(data), d_mean(mean), d_stated(std::log(stated))
+    noise_fit(const link_likelihood& data, const std::vector<double>& mean, double stated,
+              double spread = stated_spread)
+        : d_data(data), d_mean(mean), d_stated(std::log(stated)), d_spread(spread)
     {
     }
 
     double value(double log_additive, double phase) const
     {
-        const double off = (log_additive - d_stated) / stated_spread, far = phase / phase_spread;
+        const double off = (log_additive - d_stated) / d_spread, far = phase / phase_spread;
         return d_data.log_likelihood(d_mean, std::exp(log_additive), phase) - 2 * std::log1p(off * off / 4) -
                0.5 * far * far;
     }
@@ -80,8 +85,25 @@ public:
 private:
     const link_likelihood& d_data;
     const std::vector<double>& d_mean;
-    double d_stated;
+    double d_stated, d_spread;
 };
+
+//! One step of Fisher scoring on the centroids.
+void score(const link_likelihood& data, centroid_fit& centroids, double additive, double phase_std, bool choose,
+           pseudo_observations& z, std::vector<double>& mean, std::vector<double>& uncertainty)
+{
+    std::vector<double> gradient;
+    data.log_likelihood(mean, additive, phase_std, &gradient);
+    data.precision(mean, additive, phase_std, z.precision);
+    z.value.resize(mean.size());
+    for (size_t r = 0; r < mean.size(); r++) {
+        z.precision[r] = std::max(z.precision[r], 2 * std::abs(gradient[r])); // steps of 0.5 at most
+        z.value[r] = mean[r] + (z.precision[r] > 0 ? gradient[r] / z.precision[r] : 0);
+    }
+    if (choose)
+        centroids.choose(z);
+    centroids.apply(z, mean, uncertainty);
+}
 
 } // namespace
 
@@ -98,7 +120,7 @@ link_law link_law::fit(const std::vector<std::complex<float>>& points, const int
 
     // From the class means, unless the converter is so coarse that they say little of the centroids.
     pseudo_observations z{ std::vector<double>(2 * m), std::vector<double>(2 * m) };
-    std::vector<double> mean(2 * m), uncertainty(2 * m), gradient;
+    std::vector<double> mean(2 * m), uncertainty(2 * m);
     const noise_fit noise(data, mean, noise_var);
     double residual = 0;
     for (size_t k = 0; k < n; k++)
@@ -137,16 +159,8 @@ link_law link_law::fit(const std::vector<std::complex<float>>& points, const int
             } else
                 data.set_half(half);
         }
-        data.log_likelihood(mean, additive, phase_std, &gradient);
-        data.precision(mean, additive, phase_std, z.precision);
-        for (size_t r = 0; r < 2 * m; r++) {
-            z.precision[r] = std::max(z.precision[r], 2 * std::abs(gradient[r])); // steps of 0.5 at most
-            z.value[r] = mean[r] + (z.precision[r] > 0 ? gradient[r] / z.precision[r] : 0);
-        }
-        if (round < choosing_rounds)
-            centroids.choose(z);
         auto next = mean;
-        centroids.apply(z, next, uncertainty);
+        score(data, centroids, additive, phase_std, round < choosing_rounds, z, next, uncertainty);
         double largest = 0;
         for (size_t r = 0; r < 2 * m; r++)
             largest = std::max(largest, std::abs(next[r] - mean[r]));
@@ -169,6 +183,49 @@ link_law link_law::fit(const std::vector<std::complex<float>>& points, const int
     for (size_t i = 0; i < m; i++)
         law.symbols.push_back({ { mean[2 * i], mean[2 * i + 1] }, (uncertainty[2 * i] + uncertainty[2 * i + 1]) / 2 });
     return law;
+}
+
+link_law link_law::refined(const std::vector<std::complex<float>>& points, const int* index,
+                           const std::complex<float>* known_y, size_t known, const std::complex<float>* y, size_t n,
+                           double noise_var) const
+{
+    link_likelihood data(points.size(), index, known_y, known, step, half);
+    const double weight = std::min(1.0, most_weight * double(known) / double(n));
+    const bool told = noise_var > 0;
+    link_law law = *this;
+    law.additive = told ? additive_at(noise_var) : additive;
+    law.fit_noise_var = told ? noise_var : fit_noise_var;
+    double counted = data.set_unknown(points, law, y, n, weight);
+    if (!(counted > least_told * weight * double(n)))
+        return *this;
+    centroid_fit centroids(points, known + size_t(counted));
+    std::vector<double> mean, uncertainty;
+    for (const auto& s : symbols) {
+        mean.push_back(s.mean.real());
+        mean.push_back(s.mean.imag());
+    }
+    pseudo_observations z;
+    const double stated = told ? noise_var : additive;
+    const noise_fit noise(data, mean, stated, told ? stated_spread : unknown_spread);
+    double phase_std = std::sqrt(phase_var);
+    for (int round = 0; round < refining_rounds; round++) {
+        noise.search(law.additive, phase_std, round > 1);
+        const auto before = mean;
+        score(data, centroids, law.additive, phase_std, round < choosing_rounds, z, mean, uncertainty);
+        law.phase_var = phase_std * phase_std;
+        double largest = 0;
+        for (size_t i = 0; i < points.size(); i++) {
+            law.symbols[i] = { { mean[2 * i], mean[2 * i + 1] }, (uncertainty[2 * i] + uncertainty[2 * i + 1]) / 2 };
+            largest = std::max({ largest, std::abs(mean[2 * i] - before[2 * i]),
+                                 std::abs(mean[2 * i + 1] - before[2 * i + 1]) });
+        }
+        if (round >= 2 && largest < 0.01 * std::sqrt(law.additive))
+            break;
+        data.set_unknown(points, law, y, n, weight);
+    }
+    if (!told)
+        law.fit_noise_var = fit_noise_var + law.additive - additive;
+    return law.fit_noise_var > 0 ? law : *this;
 }
 
 double link_law::additive_at(double noise_var) const

@@ -36,6 +36,16 @@ struct DIFFUSION_API link_law {
     static link_law fit(const std::vector<std::complex<float>>& points, const int* index, const std::complex<float>* y,
                         size_t n, double noise_var, const adc_grid& grid);
 
+    /*! The law of fit(), and its known symbols, by what more is received, the symbols of which are not known:
+     *  expectation maximisation (Dempster et al. 1977), each cell's symbols weighted by their posteriors.
+     *  \param index, known_y, known what fit() got
+     *  \param y, n further samples on the same grid
+     *  \param noise_var of y, a narrow prior; <= 0: not known, then it is estimated
+     *  \return the new law, its fit_noise_var being the noise of y; this one if the cells do not tell symbols apart */
+    link_law refined(const std::vector<std::complex<float>>& points, const int* index,
+                     const std::complex<float>* known_y, size_t known, const std::complex<float>* y, size_t n,
+                     double noise_var) const;
+
     //! E|n|^2 at another noise variance than fit()'s: the difference is the additive noise's.
     double additive_at(double noise_var) const;
 

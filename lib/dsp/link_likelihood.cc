@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "link_likelihood.h"
+#include "cell_table.h"
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <tuple>
 
 namespace gr::diffusion::dsp {
@@ -11,6 +13,8 @@ namespace {
 
 constexpr double reach = 9;       // standard deviations beyond which a Gaussian is 0 here
 constexpr double least = 1e-13;   // probability of any cell: a fit survives what cannot be
+constexpr double least_log = -25; // of a cell's probability by the likeliest symbol
+constexpr double least_posterior = 0.02;
 constexpr double node_reach = 3.3, node_spacing = 1.2;
 
 /*! Phi and phi by cubic Hermite interpolation of a table: 1e-9, enough for fitting, and ten times as quick as erfc. */
@@ -89,6 +93,47 @@ link_likelihood::link_likelihood(size_t m, const int* index, const std::complex<
         else
             d_seen.push_back({ std::get<0>(all[k]), std::get<1>(all[k]), std::get<2>(all[k]), 1 });
     }
+    d_known = d_seen.size();
+    d_known_count = d_count;
+}
+
+double link_likelihood::set_unknown(const std::vector<std::complex<float>>& points, const link_law& law,
+                                    const std::complex<float>* y, size_t n, double weight)
+{
+    d_seen.resize(d_known);
+    d_count = d_known_count;
+    cell_table table(points);
+    table.prepare(law, law.fit_noise_var);
+    std::map<std::pair<int, int>, double> cells;
+    for (size_t k = 0; k < n; k++) {
+        const auto on_rail = [&](float v) {
+            return std::clamp(int(std::floor(std::clamp(double(v) / d_step, -1e6, 1e6))), -d_half, d_half - 1);
+        };
+        cells[{ on_rail(y[k].real()), on_rail(y[k].imag()) }] += weight;
+    }
+    std::vector<double> p(points.size());
+    double total = 0;
+    for (const auto& [cell, times] : cells) {
+        table.log_likelihood({ float((cell.first + 0.5) * d_step), float((cell.second + 0.5) * d_step) }, p.data());
+        const double top = *std::max_element(p.begin(), p.end());
+        if (!(top > least_log))
+            continue; // no symbol of this law: an outlier
+        double sum = 0, kept = 0;
+        for (auto& v : p)
+            sum += v = std::exp(v - top);
+        for (auto& v : p) {
+            v /= sum;
+            kept += v = v > least_posterior ? v : 0;
+        }
+        for (size_t i = 0; i < p.size(); i++)
+            if (p[i] > 0) {
+                const double share = p[i] / kept;
+                d_seen.push_back({ int(i), cell.first, cell.second, times * share });
+                d_count[i] += times * share * share;
+                total += times * share * share;
+            }
+    }
+    return total;
 }
 
 std::vector<link_law::node> link_likelihood::phase_nodes(double phase_std, double radius, double additive, double step)

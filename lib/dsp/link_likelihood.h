@@ -13,6 +13,12 @@ public:
     link_likelihood(size_t m, const int* index, const std::complex<float>* y, size_t n, double step, size_t half);
 
     void set_half(size_t half) { d_half = int(half); }
+    /*! Symbols not known, by a law that tells how likely each is in its cell: replaces those set before.
+     *  \param weight of one of them beside a known symbol
+     *  \return what they count for: the sum of their squared posteriors */
+    double set_unknown(const std::vector<std::complex<float>>& points, const link_law& law,
+                       const std::complex<float>* y, size_t n, double weight);
+    //! Known symbols, and unknown ones by their squared posteriors: what the law has missed of them says nothing.
     double count(size_t symbol) const { return d_count[symbol]; }
 
     //! \param gradient by the rails of the centroids, if wanted
@@ -29,8 +35,9 @@ private:
         int symbol, re, im;
         double times;
     };
-    std::vector<seen> d_seen; // by symbol
-    std::vector<double> d_count;
+    std::vector<seen> d_seen; // by symbol; unknown symbols from d_known on
+    size_t d_known = 0;
+    std::vector<double> d_count, d_known_count;
     double d_step;
     int d_half;
 };

@@ -100,7 +100,7 @@ std::vector<double> symbol_law::state() const
     for (const auto& c : d_polynomial)
         s.insert(s.end(), { c.real(), c.imag() });
     if (d_link.valid()) {
-        s.insert(s.end(), { double(d_link.half), d_link.additive, d_link.phase_var });
+        s.insert(s.end(), { double(d_link.half), d_link.additive, d_link.phase_var, d_link.fit_noise_var });
         for (const auto& symbol : d_link.symbols)
             s.insert(s.end(), { symbol.mean.real(), symbol.mean.imag(), symbol.uncertainty });
     }
@@ -120,7 +120,7 @@ symbol_law symbol_law::from_state(std::vector<std::complex<float>> points, const
     if (s.size() < header)
         refuse("not a fitted state of this version");
     const bool linked = header == 10 && s[9] == 1;
-    const size_t link_at = header + 2 * n_terms, law_at = link_at + (linked ? 3 + 3 * m : 0);
+    const size_t link_at = header + 2 * n_terms, law_at = link_at + (linked ? 4 + 3 * m : 0);
     if (s[1] != double(m) || s.size() != law_at + 5 * m)
         refuse("it is for " + std::to_string(s[1]) + " points, the model has " + std::to_string(m));
     for (double v : s)
@@ -135,16 +135,17 @@ symbol_law symbol_law::from_state(std::vector<std::complex<float>> points, const
     for (size_t k = 0; k < n_terms; k++)
         law.d_polynomial[k] = { s[header + 2 * k], s[header + 2 * k + 1] };
     if (linked) {
-        const double half = s[link_at], additive = s[link_at + 1], phase_var = s[link_at + 2];
-        if (!(half >= 1 && half <= 65536 && half == std::floor(half) && additive > 0 && phase_var >= 0 && s[4] > 0 && s[3] > 0))
+        const double half = s[link_at], additive = s[link_at + 1], phase_var = s[link_at + 2],
+                     noise_var = s[link_at + 3];
+        if (!(half >= 1 && half <= 65536 && half == std::floor(half) && additive > 0 && phase_var >= 0 && s[4] > 0 && noise_var > 0))
             refuse("its converter or the noise before it cannot be");
         law.d_link.half = size_t(half);
         law.d_link.additive = additive;
         law.d_link.phase_var = phase_var;
         law.d_link.step = s[4];
-        law.d_link.fit_noise_var = s[3];
+        law.d_link.fit_noise_var = noise_var;
         for (size_t i = 0; i < m; i++) {
-            const double* v = &s[link_at + 3 + 3 * i];
+            const double* v = &s[link_at + 4 + 3 * i];
             if (v[2] < 0)
                 refuse("the uncertainty of symbol " + std::to_string(i) + " is negative");
             law.d_link.symbols.push_back({ { v[0], v[1] }, v[2] });

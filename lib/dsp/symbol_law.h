@@ -54,6 +54,10 @@ public:
     static symbol_law fit_linear(std::vector<std::complex<float>> points, const int* index,
                                  const std::complex<float>* y, size_t n, double noise_var);
 
+    //! A copy with link().refined(); link() must be valid(). The Gaussians stay.
+    symbol_law refined(const int* index, const std::complex<float>* known_y, size_t known,
+                       const std::complex<float>* y, size_t n, double noise_var) const;
+
     //! One Gaussian a symbol at that noise variance (> 0).
     std::vector<symbol_gaussian> at(double noise_var) const;
 

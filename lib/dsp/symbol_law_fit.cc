@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cell_table.h"
 #include "positive_definite.h"
 #include "symbol_law.h"
 #include <algorithm>
@@ -308,6 +309,19 @@ symbol_law symbol_law::fit(std::vector<std::complex<float>> points, const int* i
     law.fit_covariances(index, y, n, uncertainty);
     if (law.d_grid.step > 0)
         law.d_link = link_law::fit(law.d_points, index, y, n, noise_var, law.d_grid);
+    return law;
+}
+
+symbol_law symbol_law::refined(const int* index, const std::complex<float>* known_y, size_t known,
+                               const std::complex<float>* y, size_t n, double noise_var) const
+{
+    if (!cell_table::takes(d_link))
+        throw std::invalid_argument("refined: the law has no converter of 1 to 6 bits");
+    check(d_points, index, known_y, known, d_noise_var);
+    if (n == 0)
+        throw std::invalid_argument("refined: no samples");
+    symbol_law law(*this);
+    law.d_link = d_link.refined(d_points, index, known_y, known, y, n, noise_var);
     return law;
 }
 

@@ -8,7 +8,10 @@ from . import diffusion_python as _native
 from .metrics import labels
 
 FOLDS = 4
-CLEAR = 2.0  # standard errors
+CLEAR = 2.0     # standard errors
+LONG = 1000     # symbols from which a call refines a fit
+MOST = 50000    # symbols that do
+MOVED = 1.5     # ratio of noise variances beyond which known symbols do not count
 SMALLEST, LARGEST = 1e-12, 1e12  # noise variances that single precision can take through the network
 
 
@@ -25,6 +28,8 @@ class Receiver:
             raise ValueError(f"steps is {steps}, use 0 (the model's default) or a positive number")
         self._engine = _native.fitted_receiver(str(name), int(steps))
         self._lock = threading.Lock()
+        self._known = None     # (index, y, noise_var) that fit() got, if more samples may refine it
+        self._refined = False  # whether they have
         #: What fit() chose: "ideal" (nothing fitted), "cells", "network", "gaussian" or "linear".
         self.choice = "ideal"
 
@@ -56,22 +61,52 @@ class Receiver:
         fit = f", {self.choice} fit from {self.law.known_symbols} symbols" if self.law.fitted else ""
         return f"<Receiver {self.name}{fit}>"
 
-    def __call__(self, y, noise_var=None, prior=None, amplitude=None):
+    def __call__(self, y, noise_var=None, prior=None, amplitude=None, adapt=True):
         """(x_hat, llr): denoised symbols complex64 (n,) and LLRs float32 (n, bits_per_symbol).
 
         y: complex (n,), equalised, E|x|^2 = 1. noise_var: E|n|^2 including distortion, > 0 (held to
         1e-12 to 1e12); None estimates it from y. prior: probabilities of the points (M,) if they are not equally
         likely, such as Shaper.pmf(snr_db); y is then around amplitude * constellation, amplitude None being
         the one of unit mean power under the prior (Shaper.points() has it). LLRs are posterior: prior included.
-        LLRs: most significant bit first, positive means 1 (digital.constellation_soft_decoder_cf)."""
+        adapt: let a long y tell more of a link that was fitted from few symbols behind a converter, see adapted()
+        (not with a prior). LLRs: most significant bit first, positive means 1 (digital.constellation_soft_decoder_cf)."""
         y = _samples(y, "y")
+        if noise_var is not None:
+            noise_var = min(max(_variance(noise_var), SMALLEST), LARGEST)
         if prior is None:
             prior, amplitude = [], None
+            if adapt and self._known is not None and y.size >= LONG:
+                return self.adapted(y, noise_var)(y, noise_var, adapt=False)
+            if noise_var is None and self._refined:
+                noise_var = self.law.link["noise_var"]
         with self._lock:
             self._engine.set_prior(np.asarray(prior, np.float64).ravel(), 0.0 if amplitude is None else float(amplitude))
             if noise_var is None:
                 noise_var = self._engine.estimate_noise_var(y)
             return self._engine(y, min(max(_variance(noise_var), SMALLEST), LARGEST))
+
+    def adapted(self, y, noise_var=None):
+        """A receiver whose fitted law also takes what received symbols tell that nobody knows.
+
+        y: complex (n,); noise_var: of y, None: to be estimated with the rest. Expectation maximisation, together
+        with the known symbols of fit(), which it needs: the same object, not one from a file. Only for fits behind a
+        converter of 1 to 6 bits (choice "cells"); others, and samples off the converter's grid, leave it as it is."""
+        y = _samples(y, "y")
+        if noise_var is not None:
+            noise_var = _variance(noise_var)
+        if self._known is None or self.choice != "cells":
+            return self
+        index, seen, at = self._known
+        link = self.law.link
+        if noise_var is not None and not 1 / MOVED < noise_var / at < MOVED:
+            return self  # the known symbols tell of another noise
+        cell = y.view(np.float32) / np.float32(link["step"])
+        if np.mean(np.abs(cell - np.floor(cell) - 0.5) < 0.02) < 0.999:
+            return self
+        part = y[::max(1, y.size // MOST)]
+        other = self.with_law(self.law.refined(index, seen, part, -1 if noise_var is None else noise_var), "cells")
+        other._refined = True
+        return other
 
     def fit(self, x, y, noise_var):
         """A receiver conditioned on the hardware that turned the known symbols x into y.
@@ -90,6 +125,7 @@ class Receiver:
         laws = self._laws(index, y, noise_var)
         choice = self._cross_validate(index, y, noise_var, laws)
         fitted = self._with(choice, laws[choice])
+        fitted._known = (index, y, noise_var) if choice == "cells" else None
         fitted.choice = choice
         return fitted
 

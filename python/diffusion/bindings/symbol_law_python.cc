@@ -73,6 +73,16 @@ void bind_symbol_law(py::module& m)
                         return law::from_state(points_of(points), { state.data(), state.data() + state.size() });
                     },
                     py::arg("points"), py::arg("state"))
+        .def("refined",
+             [](const law& self, const int_array& index, const complex_array& known_y, const complex_array& y, double nv) {
+                 if (index.size() != known_y.size())
+                     throw std::invalid_argument("refined: one index for each known sample, please");
+                 py::gil_scoped_release release;
+                 return self.refined(index.data(), known_y.data(), size_t(index.size()), y.data(), size_t(y.size()), nv);
+             },
+             py::arg("index"), py::arg("known_y"), py::arg("y"), py::arg("noise_var") = -1,
+             "A copy whose link before the converter also takes what samples y of unknown symbols tell "
+             "(expectation maximisation). noise_var of y; -1: estimated.")
         .def("state",
              [](const law& self) {
                  const auto s = self.state();
@@ -136,13 +146,14 @@ void bind_symbol_law(py::module& m)
                                    }
                                    d["means"] = to_array(mean.data(), mean.size());
                                    d["uncertainty"] = to_array(uncertainty.data(), uncertainty.size());
+                                   d["noise_var"] = l.fit_noise_var;
                                    d["additive"] = l.additive;
                                    d["phase_var"] = l.phase_var;
                                    d["step"] = l.step;
                                    d["levels"] = 2 * l.half;
                                    return d;
                                },
-                               "The law before the converter: means (M,), uncertainty (M,) of a rail, additive E|n|^2, "
+                               "The law before the converter: means (M,), uncertainty (M,) of a rail, additive E|n|^2 at noise_var, "
                                "phase_var rad^2, step and levels a rail; empty means: none.")
         .def_property_readonly("polynomial",
                                [](const law& self) { return to_array(self.polynomial().data(), law::n_terms); },
