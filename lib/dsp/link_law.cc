@@ -14,8 +14,8 @@ constexpr int most_rounds = 6, choosing_rounds = 4;
 constexpr double stated_spread = 0.12, phase_spread = 0.1; // of log noise variance; of the phase in radians
 constexpr double unknown_spread = 0.5;  // of log noise variance, where it is not stated
 constexpr double most_weight = 100;     // of all symbols not known, in units of the known ones
-constexpr double least_told = 0.35;     // mean squared posterior from which unknown symbols are of use
-constexpr int refining_rounds = 8;
+constexpr double least_told = 0.35;    // mean squared posterior from which unknown symbols tell of all
+constexpr int clear_rounds = 8, unclear_rounds = 16;
 constexpr size_t few = 1000; // known symbols that do not tell the two noises apart for sure
 
 //! Posterior of the two variances: the stated noise is a prior with heavy tails, as it may be quite wrong.
@@ -195,23 +195,28 @@ link_law link_law::refined(const std::vector<std::complex<float>>& points, const
     link_law law = *this;
     law.additive = told ? additive_at(noise_var) : additive;
     law.fit_noise_var = told ? noise_var : fit_noise_var;
-    double counted = data.set_unknown(points, law, y, n, weight);
-    if (!(counted > least_told * weight * double(n)))
-        return *this;
-    centroid_fit centroids(points, known + size_t(counted));
     std::vector<double> mean, uncertainty;
     for (const auto& s : symbols) {
         mean.push_back(s.mean.real());
         mean.push_back(s.mean.imag());
     }
-    pseudo_observations z;
-    const double stated = told ? noise_var : additive;
-    const noise_fit noise(data, mean, stated, told ? stated_spread : unknown_spread);
     double phase_std = std::sqrt(phase_var);
-    for (int round = 0; round < refining_rounds; round++) {
-        noise.search(law.additive, phase_std, round > 1);
+    pseudo_observations z;
+    const double counted = data.set_unknown(points, law, y, n, weight, true);
+    const bool clear = counted > least_told * weight * double(n);
+    centroid_fit centroids(points, clear ? known + size_t(counted) : known);
+    if (!clear) { // of the kind of hardware the known symbols tell, and the noise is left as it is
+        data.set_unknown(points, law, y, 0, weight, true);
+        score(data, centroids, law.additive, phase_std, true, z, mean, uncertainty);
+    }
+    const noise_fit noise(data, mean, told ? noise_var : additive, told ? stated_spread : unknown_spread);
+    for (int round = 0; round < (clear ? clear_rounds : unclear_rounds); round++) {
+        if (round || !clear)
+            data.set_unknown(points, law, y, n, weight, clear);
+        if (clear)
+            noise.search(law.additive, phase_std, round > 1);
         const auto before = mean;
-        score(data, centroids, law.additive, phase_std, round < choosing_rounds, z, mean, uncertainty);
+        score(data, centroids, law.additive, phase_std, clear && round < choosing_rounds, z, mean, uncertainty);
         law.phase_var = phase_std * phase_std;
         double largest = 0;
         for (size_t i = 0; i < points.size(); i++) {
@@ -219,9 +224,8 @@ link_law link_law::refined(const std::vector<std::complex<float>>& points, const
             largest = std::max({ largest, std::abs(mean[2 * i] - before[2 * i]),
                                  std::abs(mean[2 * i + 1] - before[2 * i + 1]) });
         }
-        if (round >= 2 && largest < 0.01 * std::sqrt(law.additive))
+        if (round >= 2 && largest < (clear ? 0.01 : 0.003) * std::sqrt(law.additive))
             break;
-        data.set_unknown(points, law, y, n, weight);
     }
     if (!told)
         law.fit_noise_var = fit_noise_var + law.additive - additive;

@@ -14,7 +14,7 @@ namespace {
 constexpr double reach = 9;       // standard deviations beyond which a Gaussian is 0 here
 constexpr double least = 1e-13;   // probability of any cell: a fit survives what cannot be
 constexpr double least_log = -25; // of a cell's probability by the likeliest symbol
-constexpr double least_posterior = 0.02;
+constexpr double least_posterior = 2e-3;
 constexpr double node_reach = 3.3, node_spacing = 1.2;
 
 /*! Phi and phi by cubic Hermite interpolation of a table: 1e-9, enough for fitting, and ten times as quick as erfc. */
@@ -98,7 +98,7 @@ link_likelihood::link_likelihood(size_t m, const int* index, const std::complex<
 }
 
 double link_likelihood::set_unknown(const std::vector<std::complex<float>>& points, const link_law& law,
-                                    const std::complex<float>* y, size_t n, double weight)
+                                    const std::complex<float>* y, size_t n, double weight, bool squared)
 {
     d_seen.resize(d_known);
     d_count = d_known_count;
@@ -129,7 +129,7 @@ double link_likelihood::set_unknown(const std::vector<std::complex<float>>& poin
             if (p[i] > 0) {
                 const double share = p[i] / kept;
                 d_seen.push_back({ int(i), cell.first, cell.second, times * share });
-                d_count[i] += times * share * share;
+                d_count[i] += times * share * (squared ? share : 1);
                 total += times * share * share;
             }
     }

@@ -15,10 +15,11 @@ public:
     void set_half(size_t half) { d_half = int(half); }
     /*! Symbols not known, by a law that tells how likely each is in its cell: replaces those set before.
      *  \param weight of one of them beside a known symbol
+     *  \param squared whether count() takes their squared posteriors
      *  \return what they count for: the sum of their squared posteriors */
     double set_unknown(const std::vector<std::complex<float>>& points, const link_law& law,
-                       const std::complex<float>* y, size_t n, double weight);
-    //! Known symbols, and unknown ones by their squared posteriors: what the law has missed of them says nothing.
+                       const std::complex<float>* y, size_t n, double weight, bool squared);
+    //! Known symbols, and unknown ones by their posteriors; squared, what the law is unsure of hardly counts.
     double count(size_t symbol) const { return d_count[symbol]; }
 
     //! \param gradient by the rails of the centroids, if wanted
