@@ -60,7 +60,8 @@ private:
     double d_learn;
     bool d_started = false;
     std::vector<double> d_profile;
-    std::vector<std::complex<double>> d_rotation; // exp(-j 2 pi n / fft_len)
+    std::vector<double> d_re, d_im; // f_kl = exp(-2 pi j k l / fft_len), tap by tap
+    std::vector<double> d_inverse_re, d_inverse_im, d_scratch, d_carrier, d_tap;
 };
 
 } // namespace gr::diffusion::dsp

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -9,12 +10,18 @@ namespace gr::diffusion::dsp {
 //! CRC-32 of IEEE 802.3 (reflected 0xEDB88320), as zlib's crc32().
 inline uint32_t crc32(const uint8_t* data, size_t n)
 {
+    static const auto table = [] {
+        std::array<uint32_t, 256> t{};
+        for (uint32_t i = 0; i < 256; i++) {
+            t[i] = i;
+            for (int b = 0; b < 8; b++)
+                t[i] = (t[i] >> 1) ^ (0xEDB88320u & (0u - (t[i] & 1)));
+        }
+        return t;
+    }();
     uint32_t crc = ~0u;
-    for (size_t i = 0; i < n; i++) {
-        crc ^= data[i];
-        for (int b = 0; b < 8; b++)
-            crc = (crc >> 1) ^ (0xEDB88320u & (0u - (crc & 1)));
-    }
+    for (size_t i = 0; i < n; i++)
+        crc = (crc >> 8) ^ table[(crc ^ data[i]) & 0xff];
     return ~crc;
 }
 

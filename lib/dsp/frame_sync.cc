@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "frame_sync.h"
+#include "engine/vectorise.h"
 #include "preamble_bank.h"
 #include "preamble_fit.h"
 #include <algorithm>
@@ -53,6 +54,62 @@ sync_settings checked(sync_settings s)
     return s;
 }
 
+//! Zeroes samples that are no number or so large (1e15) that sums of their squares would not stay finite.
+size_t clean(float* x, size_t n)
+{
+    unsigned bad = 0;
+    for (size_t i = 0; i < 2 * n; i++)
+        bad += !(std::abs(x[i]) < 1e15f);
+    if (!bad)
+        return 0;
+    bad = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!(std::abs(x[2 * i]) < 1e15f && std::abs(x[2 * i + 1]) < 1e15f)) {
+            x[2 * i] = x[2 * i + 1] = 0;
+            bad++;
+        }
+    return bad;
+}
+
+//! Terms of the sums of stage 1: y_{i + half} conj(y_i) and |y_i|^2.
+DIFFUSION_VECTORISE void lag_products(const float* __restrict y, size_t half, size_t n, double* __restrict re,
+                                      double* __restrict im, double* __restrict energy)
+{
+    for (size_t i = 0; i < n; i++) {
+        const double a = y[2 * i], b = y[2 * i + 1], c = y[2 * (i + half)], d = y[2 * (i + half) + 1];
+        re[i] = c * a + d * b;
+        im[i] = d * a - c * b;
+        energy[i] = a * a + b * b;
+    }
+}
+
+//! Three running sums at once, in place: entry i becomes the sum of those before it.
+void running_sums(double* a, double* b, double* c, size_t n)
+{
+    double sum_a = 0, sum_b = 0, sum_c = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double x = a[i], y = b[i], z = c[i];
+        a[i] = sum_a;
+        b[i] = sum_b;
+        c[i] = sum_c;
+        sum_a += x;
+        sum_b += y;
+        sum_c += z;
+    }
+}
+
+//! Squared coherence at each sample from the running sums.
+DIFFUSION_VECTORISE void coherence(const double* __restrict re, const double* __restrict im,
+                                   const double* __restrict energy, size_t lags, size_t half, size_t n,
+                                   double* __restrict metric)
+{
+    for (size_t t = 0; t < n; t++) {
+        const double a = re[t + lags] - re[t], b = im[t + lags] - im[t];
+        const double scale = (energy[t + lags] - energy[t]) * (energy[t + lags + half] - energy[t + half]);
+        metric[t] = scale > 0 ? (a * a + b * b) / scale : 0;
+    }
+}
+
 } // namespace
 
 class frame_sync::impl
@@ -98,12 +155,9 @@ public:
     {
         while (n > 0) {
             const size_t take = std::min(n, hop);
-            for (size_t i = 0; i < take; i++) {
-                // 1e15: squares and their sums stay finite.
-                const bool good = std::abs(in[i].real()) < 1e15f && std::abs(in[i].imag()) < 1e15f;
-                buffer.push_back(good ? in[i] : cf(0));
-                bad += !good;
-            }
+            const size_t old = buffer.size();
+            buffer.insert(buffer.end(), in, in + take);
+            bad += clean(reinterpret_cast<float*>(buffer.data() + old), take);
             in += take;
             n -= take;
             while (base + int64_t(buffer.size()) >= next + int64_t(hop + after)) {
@@ -144,29 +198,18 @@ public:
         const size_t count = hop + 2 * size_t(peak_half);
         const cf* y = buffer.data() + (next - peak_half - base);
         const size_t n = count + size_t(lags + half);
-        product.resize(n + 1);
-        energy.resize(n + 1);
+        for (auto* v : { &product_re, &product_im, &energy })
+            v->resize(n + 1);
         metric.resize(count);
-        angle.resize(count);
-        cd p = 0;
-        double e = 0;
-        for (size_t i = 0; i < n; i++) {
-            product[i] = p;
-            energy[i] = e;
-            const cf a = y[i], b = y[i + half];
-            p += cd(double(b.real()) * a.real() + double(b.imag()) * a.imag(),
-                    double(b.imag()) * a.real() - double(b.real()) * a.imag());
-            e += double(a.real()) * a.real() + double(a.imag()) * a.imag();
-        }
-        for (size_t t = 0; t < count; t++) {
-            angle[t] = product[t + lags] - product[t];
-            const double e1 = energy[t + lags] - energy[t], e2 = energy[t + lags + half] - energy[t + half];
-            const double scale = e1 * e2;
-            metric[t] = scale > 0 ? std::norm(angle[t]) / scale : 0;
-        }
+        lag_products(reinterpret_cast<const float*>(y), size_t(half), n, product_re.data(), product_im.data(),
+                     energy.data());
+        running_sums(product_re.data(), product_im.data(), energy.data(), n + 1);
+        coherence(product_re.data(), product_im.data(), energy.data(), size_t(lags), size_t(half), count,
+                  metric.data());
         for (size_t t = size_t(peak_half); t < count - size_t(peak_half); t++)
             if (metric[t] > coarse_threshold && is_peak(t))
-                examine(next - peak_half + int64_t(t), angle[t]);
+                examine(next - peak_half + int64_t(t),
+                        { product_re[t + size_t(lags)] - product_re[t], product_im[t + size_t(lags)] - product_im[t] });
     }
 
     bool is_peak(size_t t) const
@@ -318,8 +361,7 @@ public:
     std::vector<cf> buffer;
     std::vector<sync_frame> pending;
 
-    std::vector<cd> product, angle;
-    std::vector<double> energy, metric, profile, best_profile;
+    std::vector<double> product_re, product_im, energy, metric, profile, best_profile;
     std::vector<cf> c1, c2;
     size_t best_at = 0;
     cd best_turn = 0;

@@ -12,6 +12,33 @@ namespace gr::diffusion::dsp {
 using cf = std::complex<float>;
 using cd = std::complex<double>;
 
+namespace {
+
+/*! to_i = from_i phase step^i; samples that are no number, or absurdly large, become zero. Four phases a
+ *  stride apart, so that one product need not wait for the one before. */
+void turn_samples(const cf* from, cf* to, size_t n, cd phase, cd step)
+{
+    double re[4], im[4];
+    cd p = phase;
+    for (int j = 0; j < 4; j++, p *= step) {
+        re[j] = p.real();
+        im[j] = p.imag();
+    }
+    const cd stride = step * step * step * step;
+    const double a = stride.real(), b = stride.imag();
+    for (size_t i = 0; i < n; i += 4)
+        for (size_t j = 0; j < 4; j++) { // n is a multiple of 4
+            const float x = from[i + j].real(), y = from[i + j].imag(), c = float(re[j]), d = float(im[j]);
+            const bool good = std::abs(x) < 1e15f && std::abs(y) < 1e15f;
+            to[i + j] = good ? cf(x * c - y * d, x * d + y * c) : cf(0);
+            const double next = re[j] * a - im[j] * b;
+            im[j] = re[j] * b + im[j] * a;
+            re[j] = next;
+        }
+}
+
+} // namespace
+
 //! State of the frame at hand. Symbol 0 and 1 are the sync words, 2 the first header symbol.
 struct native_demodulator::work {
     explicit work(int n) : dft(n) {}
@@ -21,6 +48,10 @@ struct native_demodulator::work {
     std::vector<std::vector<cf>> known;  // the same, what was sent there; 0: not known
     std::vector<double> phase, phase_var;
     double noise_var = 0, walk = 0, step = 0;
+    std::vector<cf> inverse;     // of the channel, by carrier
+    std::vector<double> spread;
+    std::vector<cd> sum;        // by carrier: conj(x) y, and |x|^2 below
+    std::vector<double> energy;
     channel_observation observation;
     channel_estimate channel;
 };
@@ -52,11 +83,7 @@ void native_demodulator::transform(const cf* samples, size_t first, size_t count
         cd phase = std::polar(1.0, std::remainder(turn * double(start), 2 * M_PI));
         const cd step = std::polar(1.0, turn);
         cf* in = w.dft.get_inbuf();
-        for (int i = 0; i < n; i++, phase *= step) {
-            const cf x = samples[start + i];
-            const bool good = std::abs(x.real()) < 1e15f && std::abs(x.imag()) < 1e15f;
-            in[i] = good ? x * cf(phase) : cf(0);
-        }
+        turn_samples(samples + start, in, size_t(n), phase, step);
         w.dft.execute();
         w.y[s].resize(n);
         for (int i = 0; i < n; i++)
@@ -83,21 +110,28 @@ void native_demodulator::estimate_channel(const native_frame&, size_t symbols, b
     w.observation.ls.clear();
     w.observation.noise_var.clear();
     w.observation.final = final;
+    // Symbol by symbol, so that its phase is turned once.
+    w.sum.assign(size_t(g.fft_len), cd(0));
+    w.energy.assign(size_t(g.fft_len), 0);
+    for (size_t s = 0; s < symbols; s++) {
+        const double c = std::cos(w.phase[s]), d = -std::sin(w.phase[s]);
+        const cf *const x = w.known[s].data(), *const y = w.y[s].data();
+        for (int k : d_format.used()) {
+            const int i = g.index(k);
+            if (x[i] == cf(0))
+                continue;
+            const float re = x[i].real() * y[i].real() + x[i].imag() * y[i].imag();
+            const float im = x[i].real() * y[i].imag() - x[i].imag() * y[i].real();
+            w.sum[i] += cd(re * c - im * d, re * d + im * c);
+            w.energy[i] += std::norm(x[i]);
+        }
+    }
     for (int k : d_format.used()) {
         const int i = g.index(k);
-        cd sum = 0;
-        double energy = 0;
-        for (size_t s = 0; s < symbols; s++) {
-            const cf x = w.known[s][i];
-            if (x == cf(0))
-                continue;
-            sum += cd(std::conj(x) * w.y[s][i]) * std::polar(1.0, -w.phase[s]);
-            energy += std::norm(x);
-        }
-        if (energy > 0) {
+        if (w.energy[i] > 0) {
             w.observation.carriers.push_back(k);
-            w.observation.ls.push_back(cf(sum / energy));
-            w.observation.noise_var.push_back(float(w.noise_var / energy));
+            w.observation.ls.push_back(cf(w.sum[i] / w.energy[i]));
+            w.observation.noise_var.push_back(float(w.noise_var / w.energy[i]));
         }
     }
     d_estimator->estimate(w.observation, w.channel);
@@ -120,9 +154,10 @@ void native_demodulator::track_phase(const native_frame&, size_t symbols)
             const int i = d_format.geometry().index(k);
             if (w.known[s][i] == cf(0))
                 continue;
-            const cf reference = w.channel.h[i] * w.known[s][i];
-            sum += cd(std::conj(reference) * w.y[s][i]);
-            energy += std::norm(reference);
+            const cf h = w.channel.h[i], x = w.known[s][i], y = w.y[s][i];
+            const float re = h.real() * x.real() - h.imag() * x.imag(), im = h.real() * x.imag() + h.imag() * x.real();
+            sum += cd(re * y.real() + im * y.imag(), re * y.imag() - im * y.real());
+            energy += re * re + im * im;
         }
         correlation[s - 1] = sum;
         variance[s - 1] = w.noise_var / std::max(2 * energy, 1e-30);
@@ -144,15 +179,17 @@ void native_demodulator::measure_noise(native_frame& frame, size_t symbols)
     auto& w = *d_work;
     double residual = 0, taken = 0;
     size_t count = 0;
-    for (size_t s = 2; s < symbols; s++)
+    for (size_t s = 2; s < symbols; s++) {
+        const cf turn = cf(std::polar(1.0, w.phase[s]));
         for (int k : d_format.used()) {
             const int i = d_format.geometry().index(k);
             if (w.known[s][i] == cf(0))
                 continue;
-            const cf expected = w.channel.h[i] * w.known[s][i] * cf(std::polar(1.0, w.phase[s]));
+            const cf expected = w.channel.h[i] * w.known[s][i] * turn;
             residual += std::norm(w.y[s][i] - expected);
             count++;
         }
+    }
     // The fit takes its share of the noise away; the error variance says how much of it.
     for (size_t i = 0; i < w.observation.carriers.size(); i++) {
         const int k = d_format.geometry().index(w.observation.carriers[i]);
@@ -169,17 +206,28 @@ void native_demodulator::measure_noise(native_frame& frame, size_t symbols)
 void native_demodulator::equalise(const native_frame&, size_t first, size_t count, std::vector<cf>& x,
                                   std::vector<float>& noise_var) const
 {
-    const auto& w = *d_work;
+    auto& w = *d_work;
     const auto& g = d_format.geometry();
-    x.clear();
-    noise_var.clear();
-    for (size_t s = first; s < first + count; s++) {
-        const cf turn = cf(std::polar(1.0, -w.phase[s]));
+    const size_t per = d_format.data_per_symbol();
+    x.resize(count * per);
+    noise_var.resize(count * per);
+    // What depends on the carrier alone: conj(h) / |h|^2 and the noise beside it.
+    w.inverse.resize(w.channel.h.size());
+    w.spread.resize(w.channel.h.size());
+    for (size_t i = 0; i < w.channel.h.size(); i++) {
+        const float power = std::max(std::norm(w.channel.h[i]), 1e-20f);
+        w.inverse[i] = std::conj(w.channel.h[i]) / power;
+        w.spread[i] = (w.noise_var + w.channel.error_var[i]) / power;
+    }
+    for (size_t s = first, at = 0; s < first + count; s++) {
+        const float c = float(std::cos(w.phase[s])), d = -float(std::sin(w.phase[s]));
+        const cf* const y = w.y[s].data();
         for (int k : g.data_set(s - 2)) {
             const int i = g.index(k);
-            const float power = std::max(std::norm(w.channel.h[i]), 1e-20f);
-            x.push_back(w.y[s][i] * turn * std::conj(w.channel.h[i]) / power);
-            noise_var.push_back(float((w.noise_var + w.channel.error_var[i]) / power + w.phase_var[s]));
+            const cf h = w.inverse[i];
+            const float re = h.real() * c - h.imag() * d, im = h.real() * d + h.imag() * c;
+            x[at] = { y[i].real() * re - y[i].imag() * im, y[i].real() * im + y[i].imag() * re };
+            noise_var[at++] = float(w.spread[i] + w.phase_var[s]);
         }
     }
 }
@@ -271,17 +319,19 @@ void native_demodulator::evaluate(native_frame& frame) const
     } else {
         std::vector<uint8_t> labels(frame.symbols.size());
         constellation.decide(frame.symbols.data(), labels.data(), labels.size());
+        x.reserve(labels.size());
         for (uint8_t label : labels)
             x.push_back(constellation.points()[label]);
     }
     double error = 0, signal = 0;
     const auto& g = d_format.geometry();
-    for (size_t i = 0; i < x.size(); i++) {
-        const size_t per = d_format.data_per_symbol(), s = d_format.header_symbols() + i / per;
-        const double gain = std::norm(frame.channel[g.index(g.data_set(s)[i % per])]);
-        error += gain * std::norm(frame.symbols[i] - x[i]);
-        signal += gain * std::norm(x[i]);
-    }
+    const size_t per = d_format.data_per_symbol();
+    for (size_t i = 0, s = d_format.header_symbols(); i < x.size(); i += per, s++)
+        for (size_t j = 0; j < per; j++) {
+            const double gain = std::norm(frame.channel[g.index(g.data_set(s)[j])]);
+            error += gain * std::norm(frame.symbols[i + j] - x[i + j]);
+            signal += gain * std::norm(x[i + j]);
+        }
     frame.evm_db = signal > 0 ? 10 * std::log10(std::max(error / signal, 1e-12)) : 0;
 }
 

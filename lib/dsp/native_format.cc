@@ -103,7 +103,44 @@ std::vector<uint32_t> random_permutation(size_t n, uint64_t seed)
     return p;
 }
 
-native_format::native_format(const native_settings& settings) : d_settings(settings)
+//! What costs more to build than to use. A link sends frames of a few sizes, so a few are kept.
+struct native_format::cache {
+    static constexpr size_t most = 16;
+
+    payload_code& code(fec which, size_t bits)
+    {
+        for (auto& c : codes)
+            if (c.code() == which && c.information_bits() == bits)
+                return c;
+        if (codes.size() >= most)
+            codes.erase(codes.begin());
+        codes.emplace_back(which, bits);
+        return codes.back();
+    }
+
+    const std::vector<uint32_t>& permutation(size_t n, uint64_t seed)
+    {
+        for (const auto& p : permutations)
+            if (p.seed == seed && p.order.size() == n)
+                return p.order;
+        if (permutations.size() >= most)
+            permutations.erase(permutations.begin());
+        permutations.push_back({ seed, random_permutation(n, seed) });
+        return permutations.back().order;
+    }
+
+    struct interleaver {
+        uint64_t seed;
+        std::vector<uint32_t> order;
+    };
+    std::vector<payload_code> codes;
+    std::vector<interleaver> permutations;
+};
+
+native_format::~native_format() = default;
+
+native_format::native_format(const native_settings& settings)
+    : d_settings(settings), d_cache(std::make_unique<cache>())
 {
     const int n = settings.fft_len;
     if (n < 64 || n > 2048 || (n & (n - 1)))
@@ -188,11 +225,11 @@ std::vector<uint8_t> native_format::encode_header(const native_header& h) const
     put(bytes, h.payload_crc, 4);
     put(bytes, crc16(bytes.data(), bytes.size()), 2);
     scramble(bytes);
-    payload_code code(fec::cc_1_2, header_bytes * 8);
+    payload_code& code = d_cache->code(fec::cc_1_2, header_bytes * 8);
     std::vector<uint8_t> coded(code.coded_bits()), out(d_header_symbols * data_per_symbol() * 2);
     code.encode(to_bits(bytes).data(), coded.data());
     for (size_t at = 0, turn = 0; at < out.size(); turn++)
-        for (uint32_t from : random_permutation(coded.size(), header_seed + turn))
+        for (uint32_t from : d_cache->permutation(coded.size(), header_seed + turn))
             if (at < out.size())
                 out[at++] = coded[from];
     return out;
@@ -200,11 +237,11 @@ std::vector<uint8_t> native_format::encode_header(const native_header& h) const
 
 std::optional<native_header> native_format::decode_header(const float* llr) const
 {
-    payload_code code(fec::cc_1_2, header_bytes * 8);
+    payload_code& code = d_cache->code(fec::cc_1_2, header_bytes * 8);
     std::vector<float> sum(code.coded_bits());
     const size_t n = d_header_symbols * data_per_symbol() * 2;
     for (size_t at = 0, turn = 0; at < n; turn++)
-        for (uint32_t to : random_permutation(sum.size(), header_seed + turn))
+        for (uint32_t to : d_cache->permutation(sum.size(), header_seed + turn))
             if (at < n)
                 sum[to] += llr[at++];
     std::vector<uint8_t> bits(header_bytes * 8);
@@ -233,13 +270,13 @@ std::vector<uint8_t> native_format::encode_payload(const native_header& h, const
 {
     std::vector<uint8_t> bytes(payload, payload + h.length);
     scramble(bytes);
-    payload_code code(h.code, bytes.size() * 8);
+    payload_code& code = d_cache->code(h.code, bytes.size() * 8);
     std::vector<uint8_t> coded(payload_bits(h)), out(coded.size());
     code.encode(to_bits(bytes).data(), coded.data());
     random_source random(scramble_seed + 1); // padding must look like data, or the PA sees a tone
     for (size_t i = code.coded_bits(); i < coded.size(); i++)
         coded[i] = random.bits() >> 63;
-    const auto order = random_permutation(coded.size(), payload_seed);
+    const auto& order = d_cache->permutation(coded.size(), payload_seed);
     for (size_t i = 0; i < order.size(); i++)
         out[i] = coded[order[i]];
     return out;
@@ -247,9 +284,9 @@ std::vector<uint8_t> native_format::encode_payload(const native_header& h, const
 
 std::vector<uint8_t> native_format::decode_payload(const native_header& h, const float* llr) const
 {
-    payload_code code(h.code, size_t(h.length) * 8);
+    payload_code& code = d_cache->code(h.code, size_t(h.length) * 8);
     std::vector<float> ordered(payload_bits(h));
-    const auto order = random_permutation(ordered.size(), payload_seed);
+    const auto& order = d_cache->permutation(ordered.size(), payload_seed);
     for (size_t i = 0; i < order.size(); i++)
         ordered[order[i]] = llr[i];
     std::vector<uint8_t> bits(size_t(h.length) * 8);

@@ -3,6 +3,7 @@
 
 #include "ofdm_geometry.h"
 #include "payload_code.h"
+#include <memory>
 #include <optional>
 
 namespace gr::diffusion::dsp {
@@ -43,12 +44,15 @@ struct DIFFUSION_API native_header {
  * (k = 7), repeated at least 2.6 times under different interleavings, and sent as QPSK.
  * The payload is scrambled, coded, zero-padded to whole symbols, interleaved over the frame, Gray QAM.
  * Every sample of a frame has unit mean power.
+ *
+ * An object serves one thread: it keeps the codes and interleavers that it used last.
  */
 class DIFFUSION_API native_format
 {
 public:
     //! \throws std::invalid_argument naming the value and the remedy
     explicit native_format(const native_settings& settings = {});
+    ~native_format();
 
     const native_settings& settings() const { return d_settings; }
     const ofdm_geometry& geometry() const { return d_geometry; }
@@ -76,10 +80,13 @@ public:
     size_t payload_bits(const native_header& header) const;
 
 private:
+    struct cache;
+
     native_settings d_settings;
     ofdm_geometry d_geometry;
     std::vector<int> d_used;
     size_t d_header_symbols = 0;
+    std::unique_ptr<cache> d_cache;
 };
 
 //! The interleaver: a permutation of n that both ends draw from the same seed.

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "payload_code.h"
+#include "engine/vectorise.h"
+#include "ldpc.h"
 #include "random.h"
 #include <gnuradio/constants.h>
 #include <gnuradio/fec/cc_decoder.h>
 #include <gnuradio/fec/cc_encoder.h>
-#include <gnuradio/fec/ldpc_decoder.h>
 #include <gnuradio/fec/ldpc_encoder.h>
 #include <algorithm>
 #include <cmath>
-#include <mutex>
 #include <stdexcept>
 
 namespace gr::diffusion::dsp {
@@ -39,52 +39,42 @@ size_t kept(fec code, size_t mother_bits)
     return n;
 }
 
-/*! The LDPC pair and where its code words carry information bits. Building it costs a Gaussian
- * elimination (about 0.1 s each), so every payload_code of the process shares one. gr-fec's objects
- * keep state while they work, hence the lock; it is held for one code word, never for one sample. */
-class ldpc_pair
+/*! The LDPC code, its encoder, and where its words carry information bits, for the whole process: to
+ * build them costs a Gaussian elimination. Immutable, so threads share it without a lock. */
+class ldpc_tables
 {
 public:
-    static ldpc_pair& get()
+    static const ldpc_tables& get()
     {
-        static ldpc_pair pair;
-        return pair;
+        static const ldpc_tables tables;
+        return tables;
     }
 
-    void encode(const uint8_t* information, uint8_t* word)
-    {
-        std::lock_guard<std::mutex> lock(d_mutex);
-        d_encoder->generic_work(const_cast<uint8_t*>(information), word);
-    }
-
-    void decode(const float* llr, uint8_t* information)
-    {
-        std::lock_guard<std::mutex> lock(d_mutex);
-        d_decoder->generic_work(const_cast<float*>(llr), information);
-    }
-
+    const std::shared_ptr<const ldpc_code>& code() const { return d_code; }
+    const ldpc_encoder& encoder() const { return *d_encoder; }
     //! Where information bit i is in the code word.
     const std::vector<size_t>& position() const { return d_position; }
 
 private:
-    ldpc_pair()
+    ldpc_tables()
     {
         const std::string file = gr::prefix() + "/share/gnuradio/fec/ldpc/n_1800_k_0902_gap_28.alist";
         try {
-            d_encoder = gr::fec::ldpc_encoder::make(file);
-            d_decoder = gr::fec::ldpc_decoder::make(file, 1.0f, 40);
+            auto reference = gr::fec::ldpc_encoder::make(file);
+            if (reference->get_input_size() != int(ldpc_k) || reference->get_output_size() != int(ldpc_n))
+                throw std::runtime_error("it is not the (1800, 902) code");
+            find_positions(*reference);
+            d_code = ldpc_code::load(file);
+            d_encoder = std::make_unique<ldpc_encoder>(*d_code, d_position);
         } catch (const std::exception& e) {
             throw std::runtime_error("ldpc-1/2: GNU Radio's " + file + " cannot be used (" + e.what() +
                                      "); reinstall gnuradio, or use cc-1/2");
         }
-        if (d_encoder->get_input_size() != int(ldpc_k) || d_encoder->get_output_size() != int(ldpc_n))
-            throw std::runtime_error("ldpc-1/2: " + file + " is not the (1800, 902) code; use cc-1/2");
-        find_positions();
     }
 
-    //! The code is systematic up to a permutation gr-fec keeps to itself: with 64 random words every
-    //! bit has a signature, and an information bit's is found again where it was put.
-    void find_positions()
+    //! Words are those of gr-fec's encoder. It is systematic up to a permutation it keeps to itself: with
+    //! 64 random words every bit has a signature, and an information bit's is found again where it was put.
+    void find_positions(gr::fec::generic_encoder& reference)
     {
         random_source random(64);
         std::vector<uint8_t> information(ldpc_k), word(ldpc_n);
@@ -92,7 +82,7 @@ private:
         for (int w = 0; w < 64; w++) {
             for (auto& bit : information)
                 bit = random.bits() >> 63;
-            encode(information.data(), word.data());
+            reference.generic_work(information.data(), word.data());
             for (size_t i = 0; i < ldpc_k; i++)
                 wanted[i] = 2 * wanted[i] + information[i];
             for (size_t i = 0; i < ldpc_n; i++)
@@ -101,27 +91,17 @@ private:
         for (size_t i = 0; i < ldpc_k; i++) {
             const auto where = std::find(found.begin(), found.end(), wanted[i]);
             if (where == found.end())
-                throw std::runtime_error("ldpc-1/2: gr-fec's encoder is not systematic; use cc-1/2");
-            d_position.push_back(where - found.begin());
+                throw std::runtime_error("its encoder is not systematic");
+            d_position.push_back(size_t(where - found.begin()));
         }
     }
 
-    std::mutex d_mutex;
-    gr::fec::generic_encoder::sptr d_encoder;
-    gr::fec::generic_decoder::sptr d_decoder;
+    std::shared_ptr<const ldpc_code> d_code;
+    std::unique_ptr<ldpc_encoder> d_encoder;
     std::vector<size_t> d_position;
 };
 
-/* gr-fec's belief propagation works in a scale of its own: it decodes best with 1.4 to 2 times the true
- * LLR at sigma = 1 and not at all with the LLR itself. An LLR of exactly 0, or one beyond about 20, ends
- * in a NaN inside, so erasures become almost 0 and certainty is bounded. */
-constexpr float ldpc_gain = 1.8f, ldpc_limit = 15, ldpc_least = 0.01f;
-
-float to_ldpc(float llr)
-{
-    const float x = std::clamp(ldpc_gain * llr, -ldpc_limit, ldpc_limit);
-    return std::abs(x) < ldpc_least ? std::copysign(ldpc_least, x) : x;
-}
+constexpr float certain = 100; // the LLR of a bit that is agreed upon; the decoder holds it to its own limit
 
 size_t ldpc_words(size_t information_bits) { return (information_bits + ldpc_k - 1) / ldpc_k; }
 
@@ -152,8 +132,22 @@ struct payload_code::impl {
     size_t n, coded;
     gr::fec::generic_encoder::sptr encoder; // convolutional only
     gr::fec::generic_decoder::sptr decoder;
-    std::vector<uint8_t> word, information;
+    std::unique_ptr<ldpc_decoder> ldpc;
+    std::vector<uint8_t> word, information, sent;
+    std::vector<uint8_t> absent; // LDPC: the word's bits that are zero by agreement
+    size_t absent_from = SIZE_MAX;
     std::vector<float> llr;
+
+    //! Marks the bits of a word that carries this many information bits.
+    void mark_absent(size_t bits_present)
+    {
+        if (absent_from == bits_present)
+            return;
+        absent.assign(ldpc_n, 0);
+        for (size_t i = bits_present; i < ldpc_k; i++)
+            absent[ldpc_tables::get().position()[i]] = 1;
+        absent_from = bits_present;
+    }
 };
 
 payload_code::payload_code(fec code, size_t information_bits) : d_impl(std::make_unique<impl>())
@@ -174,7 +168,7 @@ payload_code::payload_code(fec code, size_t information_bits) : d_impl(std::make
         d.word.resize(d.encoder->get_output_size() + 64); // the Viterbi kernel reads past its input
         d.information.resize(d.n + 64);
     } else if (code == fec::ldpc_1_2) {
-        ldpc_pair::get();
+        d.ldpc = std::make_unique<ldpc_decoder>(ldpc_tables::get().code());
         d.word.resize(ldpc_n);
         d.information.resize(ldpc_k);
         d.llr.resize(ldpc_n);
@@ -205,15 +199,6 @@ void for_each_word(size_t n, F&& f)
     }
 }
 
-//! Marks the code word's bits that are zero by agreement.
-std::vector<uint8_t> shortened(size_t bits)
-{
-    std::vector<uint8_t> absent(ldpc_n, 0);
-    for (size_t i = bits; i < ldpc_k; i++)
-        absent[ldpc_pair::get().position()[i]] = 1;
-    return absent;
-}
-
 } // namespace
 
 void payload_code::encode(const uint8_t* bits, uint8_t* coded)
@@ -233,14 +218,49 @@ void payload_code::encode(const uint8_t* bits, uint8_t* coded)
         for_each_word(d.n, [&](size_t from, size_t n, size_t to) {
             std::fill(d.information.begin(), d.information.end(), 0);
             std::copy_n(bits + from, n, d.information.begin());
-            ldpc_pair::get().encode(d.information.data(), d.word.data());
-            const auto absent = shortened(n);
+            ldpc_tables::get().encoder().encode(d.information.data(), d.word.data());
+            d.mark_absent(n);
             for (size_t i = 0; i < ldpc_n; i++)
-                if (!absent[i])
+                if (!d.absent[i])
                     coded[to++] = d.word[i];
         });
     }
 }
+
+namespace {
+
+constexpr float largest = 50; // LLR
+
+DIFFUSION_VECTORISE double sum_of_sizes(const float* __restrict llr, size_t n)
+{
+    constexpr size_t lanes = 16; // partial sums, so that the compiler may vectorise
+    double sum[lanes] = {};
+    size_t i = 0;
+    for (; i + lanes <= n; i += lanes)
+        for (size_t j = 0; j < lanes; j++) {
+            const float size = std::fabs(llr[i + j]);
+            sum[j] += size < largest ? size : largest;
+        }
+    for (; i < n; i++)
+        sum[0] += std::min(std::fabs(llr[i]), largest);
+    double total = 0;
+    for (double s : sum)
+        total += s;
+    return total;
+}
+
+//! Bytes as the Viterbi kernel takes them, 128 + gain * llr.
+DIFFUSION_VECTORISE void quantise(const float* __restrict llr, float gain, uint8_t* __restrict to, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float x = llr[i] < largest ? llr[i] : largest;
+        x = 128.5f + gain * (x > -largest ? x : -largest);
+        x = x > 0 ? x : 0; // a NaN becomes 0 here
+        to[i] = uint8_t(int(x < 255 ? x : 255));
+    }
+}
+
+} // namespace
 
 void payload_code::decode(const float* llr, uint8_t* bits)
 {
@@ -253,25 +273,33 @@ void payload_code::decode(const float* llr, uint8_t* bits)
     } else if (convolutional(d.code)) {
         // The Viterbi kernel takes bytes, 128 = erasure; the mean reliability goes to a quarter of the
         // range, where neither rounding nor clipping costs anything that can be measured.
-        double mean = 0;
-        for (size_t i = 0; i < d.coded; i++)
-            mean += std::min(std::abs(llr[i]), 50.0f);
-        const float gain = float(32 / std::max(mean / d.coded, 1e-6));
+        const double mean = sum_of_sizes(llr, d.coded);
+        const float gain = float(32 / std::max(mean / double(d.coded), 1e-6));
         const auto& pattern = puncturing(d.code);
         const size_t mother = 2 * (d.n + constraint - 1);
-        for (size_t i = 0; i < mother; i++)
-            d.word[i] = pattern[i % pattern.size()]
-                            ? uint8_t(std::clamp(128 + std::lround(gain * std::clamp(*llr++, -50.0f, 50.0f)), 0l, 255l))
-                            : 128;
+        if (d.coded == mother)
+            quantise(llr, gain, d.word.data(), mother);
+        else {
+            d.sent.resize(d.coded);
+            quantise(llr, gain, d.sent.data(), d.coded);
+            const uint8_t* from = d.sent.data();
+            for (size_t i = 0, turn = 0; i < mother; i++, turn = turn + 1 == pattern.size() ? 0 : turn + 1)
+                d.word[i] = pattern[turn] ? *from++ : 128;
+        }
         d.decoder->generic_work(d.word.data(), d.information.data());
         std::copy_n(d.information.begin(), d.n, bits);
     } else {
         for_each_word(d.n, [&](size_t to, size_t n, size_t from) {
-            const auto absent = shortened(n);
-            for (size_t i = 0; i < ldpc_n; i++)
-                d.llr[i] = absent[i] ? -ldpc_limit : to_ldpc(llr[from++]);
-            ldpc_pair::get().decode(d.llr.data(), d.information.data());
-            std::copy_n(d.information.begin(), n, bits + to);
+            d.mark_absent(n);
+            for (size_t i = 0; i < ldpc_n; i++) {
+                d.llr[i] = d.absent[i] ? -certain : llr[from++];
+                if (std::isnan(d.llr[i]))
+                    d.llr[i] = 0;
+            }
+            d.ldpc->decode(d.llr.data(), d.word.data());
+            const auto& position = ldpc_tables::get().position();
+            for (size_t i = 0; i < n; i++)
+                bits[to + i] = d.word[position[i]];
         });
     }
 }

@@ -18,7 +18,8 @@ DIFFUSION_API fec fec_from_name(const std::string& name);
 DIFFUSION_API const char* fec_name(fec code);
 DIFFUSION_API const std::vector<std::string>& fec_names();
 
-/*! One code at one length, through gr-fec's own encoder and decoder objects.
+/*! One code at one length. Convolutional codes go through gr-fec's own encoder and decoder objects; LDPC
+ * words are gr-fec's, coded by ldpc.h. An object serves one thread.
  *
  * cc: k = 7, generators 79 and 109 (0117, 0155 octal), terminated; 2/3 and 3/4 are punctured from 1/2.
  * ldpc-1/2: the (1800, 902) code GNU Radio ships, ceil(n/902) code words, each shortened: information

@@ -17,47 +17,63 @@ state predict(const state& s, double walk)
 }
 
 //! Filters forward; returns the log-likelihood of the innovations.
-double filter(const std::vector<std::complex<double>>& z, const std::vector<double>& r, double step_std,
-              double walk, std::vector<state>& predicted, std::vector<state>& filtered)
+double filter(const std::vector<double>& angle, const std::vector<double>& r, double step_std, double walk,
+              std::vector<state>& predicted, std::vector<state>& filtered)
 {
-    double likelihood = 0;
+    double likelihood = 0, product = 1; // of some totals: fewer logarithms
+    int factors = 0;
     state s{ 0, 0, 1e-6, 0, step_std * step_std };
-    for (size_t i = 0; i < z.size(); i++) {
+    for (size_t i = 0; i < r.size(); i++) {
         if (i > 0)
             s = predict(s, walk);
         predicted[i] = s;
-        if (std::norm(z[i]) > 0 && std::isfinite(r[i])) {
-            const double innovation = std::arg(z[i] * std::polar(1.0, -s.phase));
+        if (std::isfinite(r[i])) {
+            double innovation = angle[i] - s.phase;
+            innovation -= 2 * M_PI * std::floor(innovation / (2 * M_PI) + 0.5);
             const double total = s.pp + r[i], k0 = s.pp / total, k1 = s.ps / total;
-            likelihood -= 0.5 * (std::log(total) + innovation * innovation / total);
+            product *= total;
+            if (++factors == 4) { // each is between 1e-30 and 1e30
+                likelihood -= 0.5 * std::log(product);
+                product = 1;
+                factors = 0;
+            }
+            likelihood -= 0.5 * innovation * innovation / total;
             s = { s.phase + k0 * innovation, s.step + k1 * innovation, s.pp * (1 - k0), s.ps * (1 - k0),
                   s.ss - k1 * s.ps };
         }
         filtered[i] = s;
     }
-    return likelihood;
+    return likelihood - 0.5 * std::log(product);
 }
 
 } // namespace
 
 phase_tracker::track phase_tracker::run(const std::vector<std::complex<double>>& z,
-                                        const std::vector<double>& r, double step_std)
+                                        const std::vector<double>& phase_var, double step_std)
 {
     const size_t n = z.size();
+    std::vector<double> angle(n), r(phase_var);
+    for (size_t i = 0; i < n; i++) {
+        angle[i] = std::arg(z[i]);
+        // Nothing received, or a variance that says nothing: no measurement.
+        r[i] = std::norm(z[i]) > 0 && r[i] < 1e30 ? std::max(r[i], 1e-30) : INFINITY;
+    }
     track out;
     out.phase.resize(n);
     out.variance.resize(n);
     if (n == 0)
         return out;
-    std::vector<state> predicted(n), filtered(n), best_predicted, best_filtered;
+    std::vector<state> predicted(n), filtered(n), best_predicted(n), best_filtered(n);
     double best = -INFINITY;
+    bool first = true;
     for (double walk : { 1e-6, 1e-5, 1e-4, 1e-3, 1e-2 }) {
-        const double likelihood = filter(z, r, step_std, walk, predicted, filtered);
-        if (likelihood > best || best_filtered.empty()) {
+        const double likelihood = filter(angle, r, step_std, walk, predicted, filtered);
+        if (likelihood > best || first) {
             best = likelihood;
             out.walk_var = walk;
-            best_predicted = predicted;
-            best_filtered = filtered;
+            best_predicted.swap(predicted);
+            best_filtered.swap(filtered);
+            first = false;
         }
     }
     state s = best_filtered[n - 1];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "preamble_bank.h"
-#include <volk/volk.h>
+#include "engine/vectorise.h"
 #include <cmath>
 
 namespace gr::diffusion::dsp {
@@ -17,21 +17,70 @@ preamble_bank::preamble_bank(const ofdm_geometry& g, double max_cfo)
     for (const cf& x : s2)
         d_energy2 += std::norm(x);
     for (int grid = first(); grid <= last(); grid++) {
-        std::vector<cf> both(2 * d_symbol_len);
-        for (int n = 0; n < 2 * d_symbol_len; n++)
-            both[n] = cf(cd(n < d_symbol_len ? s1[n] : s2[n - d_symbol_len]) *
-                         std::polar(1.0, 2 * M_PI * cfo(grid) * n / g.fft_len));
+        std::vector<float> both(4 * size_t(d_symbol_len));
+        for (int n = 0; n < 2 * d_symbol_len; n++) {
+            const cf x = cf(cd(n < d_symbol_len ? s1[n] : s2[n - d_symbol_len]) *
+                            std::polar(1.0, 2 * M_PI * cfo(grid) * n / g.fft_len));
+            both[size_t(n)] = x.real();
+            both[size_t(2 * d_symbol_len + n)] = x.imag();
+        }
         d_templates.push_back(std::move(both));
     }
     find_lambda(s1, s2, g.cp_len);
 }
 
-void preamble_bank::correlate(int grid, const cf* y, size_t delays, cf* c1, cf* c2) const
+namespace {
+
+/* c_t = sum_m y_{t+m} conj(s_m) for t = 0 .. n - 1, real and imaginary parts apart: a block of t stays in
+ * registers while m runs. */
+DIFFUSION_VECTORISE void correlate_block(const float* __restrict y_re, const float* __restrict y_im,
+                                         const float* __restrict s_re, const float* __restrict s_im,
+                                         size_t length, size_t n, float* __restrict c_re, float* __restrict c_im)
 {
-    const cf* s = d_templates[grid - first()].data();
-    for (size_t t = 0; t < delays; t++) {
-        volk_32fc_x2_conjugate_dot_prod_32fc(c1 + t, y + t, s, d_symbol_len);
-        volk_32fc_x2_conjugate_dot_prod_32fc(c2 + t, y + t + d_symbol_len, s + d_symbol_len, d_symbol_len);
+    constexpr size_t block = 16;
+    size_t t = 0;
+    for (; t + block <= n; t += block) {
+        float re[block] = {}, im[block] = {};
+        for (size_t m = 0; m < length; m++)
+            for (size_t i = 0; i < block; i++) {
+                const float a = y_re[t + m + i], b = y_im[t + m + i];
+                re[i] += a * s_re[m] + b * s_im[m];
+                im[i] += b * s_re[m] - a * s_im[m];
+            }
+        for (size_t i = 0; i < block; i++) {
+            c_re[t + i] = re[i];
+            c_im[t + i] = im[i];
+        }
+    }
+    for (; t < n; t++) {
+        float re = 0, im = 0;
+        for (size_t m = 0; m < length; m++) {
+            re += y_re[t + m] * s_re[m] + y_im[t + m] * s_im[m];
+            im += y_im[t + m] * s_re[m] - y_re[t + m] * s_im[m];
+        }
+        c_re[t] = re;
+        c_im[t] = im;
+    }
+}
+
+} // namespace
+
+void preamble_bank::correlate(int grid, const cf* y, size_t delays, cf* c1, cf* c2)
+{
+    const float* const s = d_templates[size_t(grid - first())].data();
+    const size_t n = size_t(d_symbol_len), samples = delays - 1 + 2 * n;
+    d_work.resize(2 * samples + 2 * delays);
+    float *const re = d_work.data(), *const im = re + samples, *const c_re = im + samples, *const c_im = c_re + delays;
+    for (size_t i = 0; i < samples; i++) {
+        re[i] = y[i].real();
+        im[i] = y[i].imag();
+    }
+    for (int word = 0; word < 2; word++) {
+        const size_t at = size_t(word) * n;
+        correlate_block(re + at, im + at, s + at, s + 2 * n + at, n, delays, c_re, c_im);
+        cf* const c = word ? c2 : c1;
+        for (size_t t = 0; t < delays; t++)
+            c[t] = { c_re[t], c_im[t] };
     }
 }
 

@@ -21,7 +21,7 @@ public:
 
     //! c1[t], c2[t] for t = 0 .. delays - 1 at grid point \p grid; reads delays - 1 + preamble_len samples.
     void correlate(int grid, const std::complex<float>* y, size_t delays,
-                   std::complex<float>* c1, std::complex<float>* c2) const;
+                   std::complex<float>* c1, std::complex<float>* c2);
 
     double energy1() const { return d_energy1; }
     double energy2() const { return d_energy2; }
@@ -33,7 +33,8 @@ private:
 
     int d_symbol_len, d_last;
     double d_energy1 = 0, d_energy2 = 0, d_lambda = 1;
-    std::vector<std::vector<std::complex<float>>> d_templates; // a grid point: both symbols, rotated
+    std::vector<std::vector<float>> d_templates; // a grid point: both symbols, rotated; Re, then Im
+    std::vector<float> d_work;
 };
 
 } // namespace gr::diffusion::dsp

@@ -61,6 +61,11 @@ void qam::decide(const std::complex<float>* y, uint8_t* labels, size_t n) const
 inline void qam::soft_rail(float y, float noise_var, float* llr) const
 {
     const size_t levels = d_levels.size();
+    if (levels == 2) { // a sum of one term needs no exponential
+        const float zero = y - d_levels[0], one = y - d_levels[1];
+        *llr = -one * one / noise_var + zero * zero / noise_var;
+        return;
+    }
     float metric[16];
     float best = -INFINITY;
     for (size_t l = 0; l < levels; l++) {

@@ -3,6 +3,7 @@
 #include "vectorise.h"
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 
@@ -22,23 +23,23 @@ inline __attribute__((always_inline)) void subtract_row(double fr, double fi, co
 }
 
 /* out_k = sum_ij conj(c_ik) A_ij c_jk with c_ik = rev[shift_i + k]: the upper triangle and twice its
- * real part, for all k at once. */
-DIFFUSION_VECTORISE void quadratic_form(size_t count, size_t n, const int* pilots, const double* a_re,
+ * real part, for n neighbouring k at once. */
+DIFFUSION_VECTORISE void quadratic_form(size_t count, size_t n, const size_t* shift, const double* a_re,
                                         const double* a_im, const double* rev_re, const double* rev_im,
                                         double* __restrict t_re, double* __restrict t_im,
                                         double* __restrict out)
 {
     std::fill_n(out, n, 0.0);
     for (size_t i = 0; i < count; i++) {
-        const double* const ci_re = rev_re + n - 1 - pilots[i];
-        const double* const ci_im = rev_im + n - 1 - pilots[i];
+        const double* const ci_re = rev_re + shift[i];
+        const double* const ci_im = rev_im + shift[i];
         const double half = -0.5 * a_re[i * count + i];
         std::fill_n(t_re, n, 0.0);
         std::fill_n(t_im, n, 0.0);
         subtract_row(half, 0, ci_re, ci_im, t_re, t_im, n);
         for (size_t j = i + 1; j < count; j++)
-            subtract_row(-a_re[i * count + j], -a_im[i * count + j], rev_re + n - 1 - pilots[j],
-                         rev_im + n - 1 - pilots[j], t_re, t_im, n);
+            subtract_row(-a_re[i * count + j], -a_im[i * count + j], rev_re + shift[j], rev_im + shift[j], t_re,
+                         t_im, n);
         for (size_t k = 0; k < n; k++)
             out[k] += 2 * (ci_re[k] * t_re[k] + ci_im[k] * t_im[k]);
     }
@@ -131,12 +132,65 @@ void delay_guide::set_pilots(const std::vector<int>& pilots)
     d_inv_im.resize(count * count);
     d_scratch.resize(2 * count * count);
     d_residual.resize(2 * count);
+    d_shift.resize(count);
+    d_is_pilot.assign(d_carriers, 0);
+    for (int p : pilots)
+        d_is_pilot[size_t(p)] = 1;
+    find_spacing();
 }
 
 //! Where carrier k stands in a transform of the taps: its frequency counts from the middle carrier.
 size_t delay_guide::bin(size_t k) const
 {
     return (k + d_taps - d_carriers / 2) % d_taps;
+}
+
+//! Whether the pilots are every d_spacing-th carrier but for a few.
+void delay_guide::find_spacing()
+{
+    const size_t count = d_pilots.size();
+    d_even_size = 0;
+    if (count < 8 || !std::is_sorted(d_pilots.begin(), d_pilots.end()))
+        return;
+    int spacing = 0;
+    for (size_t i = 1; i < count; i++)
+        spacing = std::gcd(spacing, d_pilots[i] - d_pilots[0]);
+    const size_t all = size_t((d_pilots[count - 1] - d_pilots[0]) / spacing) + 1;
+    if (all > count + 4)
+        return;
+    std::vector<size_t> gaps;
+    for (size_t i = 0; i < all; i++)
+        if (!std::binary_search(d_pilots.begin(), d_pilots.end(), d_pilots[0] + int(i) * spacing))
+            gaps.push_back(i);
+    d_even.resize(all, gaps);
+    d_t.resize(2 * all);
+    d_spacing = size_t(spacing);
+    d_even_size = all;
+}
+
+//! S^-1 of the lags at hand into d_inv_re, d_inv_im.
+bool delay_guide::invert(double noise_var)
+{
+    const size_t count = d_pilots.size();
+    d_noise = noise_var;
+    if (d_even_size) {
+        for (size_t i = 0; i < d_even_size; i++) {
+            d_t[i] = d_lag_re[i * d_spacing];
+            d_t[d_even_size + i] = d_lag_im[i * d_spacing];
+        }
+        d_t[0] += noise_var;
+        if (d_even.run(d_t.data(), d_t.data() + d_even_size, d_inv_re.data(), d_inv_im.data()))
+            return true;
+    }
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = i; j < count; j++) {
+            const int lag = d_pilots[i] - d_pilots[j];
+            d_inv_re[i * count + j] = d_lag_re[std::abs(lag)];
+            d_inv_im[i * count + j] = lag < 0 ? -d_lag_im[-lag] : d_lag_im[lag];
+        }
+    for (size_t i = 0; i < count; i++)
+        d_inv_re[i * count + i] += noise_var;
+    return invert_hermitian(d_inv_re.data(), d_inv_im.data(), count, d_scratch.data());
 }
 
 void delay_guide::run(const std::complex<double>* y, const float* mu, const float* gamma, double noise_var)
@@ -151,19 +205,8 @@ void delay_guide::run(const std::complex<double>* y, const float* mu, const floa
 
     // A belief is positive definite but for rounding; a little more noise mends one that is not.
     double extra = 0;
-    for (int attempt = 0; attempt < 4; attempt++) {
-        for (size_t i = 0; i < count; i++)
-            for (size_t j = i; j < count; j++) {
-                const int lag = d_pilots[i] - d_pilots[j];
-                d_inv_re[i * count + j] = d_lag_re[std::abs(lag)];
-                d_inv_im[i * count + j] = lag < 0 ? -d_lag_im[-lag] : d_lag_im[lag];
-            }
-        for (size_t i = 0; i < count; i++)
-            d_inv_re[i * count + i] += noise_var + extra;
-        if (invert_hermitian(d_inv_re.data(), d_inv_im.data(), count, d_scratch.data()))
-            break;
+    for (int attempt = 0; attempt < 4 && !invert(noise_var + extra); attempt++)
         extra = std::max(10 * extra, 1e-9 * (d_lag_re[0] + noise_var));
-    }
 
     double* const r_re = d_residual.data();
     double* const r_im = r_re + count;
@@ -201,14 +244,14 @@ void delay_guide::run(const std::complex<double>* y, const float* mu, const floa
     std::fill(d_re.begin(), d_re.end(), 0);
     std::fill(d_im.begin(), d_im.end(), 0);
     for (size_t i = 0; i < count; i++)
-        for (size_t j = 0; j < count; j++) {
+        for (size_t j = 0; j < i; j++) {
             const int lag = d_pilots[i] - d_pilots[j];
-            if (lag < 0)
-                continue;
-            const double weight = lag ? 2 : 1; // the real part is all that is wanted
-            d_re[lag] += weight * d_inv_re[i * count + j];
-            d_im[lag] += weight * d_inv_im[i * count + j];
+            const size_t at = size_t(std::abs(lag)); // twice: the real part is all that is wanted
+            d_re[at] += 2 * d_inv_re[i * count + j];
+            d_im[at] += lag < 0 ? -2 * d_inv_im[i * count + j] : 2 * d_inv_im[i * count + j];
         }
+    for (size_t i = 0; i < count; i++)
+        d_re[0] += d_inv_re[i * count + i];
     d_fft.backward(d_re.data(), d_im.data());
     for (size_t l = 0; l < d_taps; l++)
         d_q[l] = float(d_re[l]);
@@ -244,10 +287,25 @@ void delay_guide::variance(float* err_var)
         rev_im[t] = lag < 0 ? -d_lag_im[-lag] : d_lag_im[lag];
     }
     double* const sums = d_sums.data();
-    quadratic_form(d_pilots.size(), n, d_pilots.data(), d_inv_re.data(), d_inv_im.data(), rev_re, rev_im,
-                   sums + n, sums + 2 * n, sums);
-    for (size_t k = 0; k < n; k++)
-        err_var[k] = float(std::max(d_lag_re[0] - sums[k], 0.0));
+    size_t* const shift = d_shift.data();
+    for (size_t k = 0, end; k < n; k = end) {
+        if (d_is_pilot[k]) { // c_k is a column of S but for the noise: v_k = noise - noise^2 S^-1_kk
+            end = k + 1;
+            continue;
+        }
+        for (end = k + 1; end < n && !d_is_pilot[end]; end++)
+            ;
+        for (size_t i = 0; i < d_pilots.size(); i++)
+            shift[i] = n - 1 - size_t(d_pilots[i]) + k;
+        quadratic_form(d_pilots.size(), end - k, shift, d_inv_re.data(), d_inv_im.data(), rev_re, rev_im, sums + n,
+                       sums + 2 * n, sums);
+        for (size_t i = k; i < end; i++)
+            err_var[i] = float(std::max(d_lag_re[0] - sums[i - k], 0.0));
+    }
+    for (size_t i = 0; i < d_pilots.size(); i++) {
+        const double own = d_inv_re[i * d_pilots.size() + i];
+        err_var[d_pilots[i]] = float(std::max(d_noise * (1 - d_noise * own), 0.0));
+    }
 }
 
 } // namespace gr::diffusion::engine

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "small_fft.h"
+#include "toeplitz.h"
 #include <gnuradio/diffusion/api.h>
 #include <complex>
 #include <cstddef>
@@ -58,6 +59,8 @@ public:
 private:
     size_t bin(size_t k) const;
     void transform(const float* x);
+    void find_spacing();
+    bool invert(double noise_var);
 
     size_t d_carriers, d_taps;
     small_fft d_fft;
@@ -65,6 +68,13 @@ private:
     std::vector<size_t> d_bins;
     std::vector<double> d_lag_re, d_lag_im; // sum_l gamma_l exp(-2 pi j lag l / taps)
     std::vector<double> d_inv_re, d_inv_im; // S, then its inverse, row-major
+    toeplitz_inverse d_even;   // for evenly spaced pilots with few gaps
+    size_t d_even_size = 0;    // 0: the pilots are not
+    size_t d_spacing = 1;
+    double d_noise = 0;        // on the diagonal of S
+    std::vector<char> d_is_pilot;
+    std::vector<size_t> d_shift;
+    std::vector<double> d_t;
     std::vector<double> d_re, d_im, d_residual, d_scratch, d_sums, d_reverse;
     std::vector<float> d_m, d_z, d_q;
 };

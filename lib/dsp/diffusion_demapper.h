@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include "demapper_stage.h"
+#include <gnuradio/diffusion/sampler.h>
+#include <map>
+#include <memory>
+#include <vector>
+
+namespace gr::diffusion::dsp {
+
+/*! The engine's denoising receivers as demappers, one for each constellation.
+ *
+ * The engine works at one noise level at a time, a fading channel has one for each carrier: symbols are
+ * taken in groups of 1 dB, and each LLR is scaled by the group's level over the symbol's own (LLRs of
+ * Gaussian noise are proportional to 1/noise_var). A level met once stays prepared. */
+class diffusion_demapper : public demapper_stage
+{
+public:
+    //! \param model name or file; "": the shipped one of each constellation, loaded when it is needed
+    explicit diffusion_demapper(const std::string& model);
+
+    std::string note() const override { return d_note; }
+    void demap(const qam& c, const std::complex<float>* y, const float* noise_var, float* llr, size_t n) override;
+
+private:
+    static constexpr int lowest_db = -60, highest_db = 15; // beyond, nothing is in doubt, or nothing is known
+    static constexpr size_t levels = highest_db - lowest_db + 1;
+
+    struct constellation {
+        engine::model::sptr model;
+        std::unique_ptr<engine::receiver> level[levels]; // at lowest_db + i
+        std::string missing;                             // why there is none
+    };
+
+    constellation* of(const qam& c);
+
+    std::map<int, constellation> d_constellations; // by bits of a symbol
+    std::string d_note;
+    std::vector<unsigned char> d_group;
+    std::vector<unsigned> d_order;
+    std::vector<std::complex<float>> d_y;
+    std::vector<float> d_llr;
+};
+
+} // namespace gr::diffusion::dsp
