@@ -6,6 +6,16 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#ifndef GR_DIFFUSION_INTERPOLATE_ONCE
+#define GR_DIFFUSION_INTERPOLATE_ONCE
+namespace gr::diffusion::engine {
+struct interpolate_kernels {
+    uint64_t (*interpolate)(const plane_grid&, const std::complex<float>*, float*, size_t);
+    void (*to_halves)(const float* from, void* to, size_t n); // null: not worth it here; n: a multiple of 4
+};
+} // namespace gr::diffusion::engine
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace gr::diffusion::engine {
 namespace HWY_NAMESPACE {
@@ -52,7 +62,7 @@ uint64_t find_cells(const plane_grid& g, const float* y, size_t n, cells& c)
 
 #if HWY_TARGET == HWY_SCALAR
 
-void fetch(const plane_grid& g, const cells& c, float* out, size_t n)
+void fetch(const plane_grid& g, const cells& c, float* out, size_t n, size_t)
 {
     for (size_t i = 0; i < n; i++, out += g.channels) {
         const float *a = g.values.data() + c.first[i], *b = a + g.stride * g.nodes;
@@ -97,13 +107,78 @@ void fetch_pair(const plane_grid& g, const cells& c, float* out, size_t n)
     }
 }
 
-void fetch(const plane_grid& g, const cells& c, float* out, size_t n)
+#undef GR_DIFFUSION_HALVES
+#if HWY_MAX_BYTES >= 32
+#define GR_DIFFUSION_HALVES 1
+
+//! 16-bit floats to floats, as many as fit a vector.
+template <size_t N>
+HWY_INLINE hn::Vec<hn::FixedTag<float, N>> widen(const hwy::float16_t* from)
+{
+    return hn::PromoteTo(hn::FixedTag<float, N>(), hn::LoadU(hn::FixedTag<hwy::float16_t, N>(), from));
+}
+
+//! Both columns of a cell, S channels each and S floats apart, mixed between its rows, then with each other.
+template <size_t S>
+HWY_INLINE hn::Vec<hn::FixedTag<float, S>> cell(const hwy::float16_t* at, size_t row, float up, float across)
+{
+    const hn::FixedTag<float, S> d;
+    hn::Vec<decltype(d)> left, right;
+    if constexpr (8 * S <= HWY_MAX_BYTES) { // two columns are one vector
+        const hn::FixedTag<float, 2 * S> both;
+        const auto a = widen<2 * S>(at);
+        const auto v = hn::MulAdd(hn::Set(both, up), hn::Sub(widen<2 * S>(at + row), a), a);
+        left = hn::LowerHalf(d, v);
+        right = hn::UpperHalf(d, v);
+    } else {
+        const auto share = hn::Set(d, up), a = widen<S>(at), b = widen<S>(at + S);
+        left = hn::MulAdd(share, hn::Sub(widen<S>(at + row), a), a);
+        right = hn::MulAdd(share, hn::Sub(widen<S>(at + row + S), b), b);
+    }
+    return hn::MulAdd(hn::Set(d, across), hn::Sub(right, left), left);
+}
+
+template <size_t S>
+void fetch_halves(const plane_grid& g, const cells& c, float* out, size_t n, size_t room)
+{
+    const hn::FixedTag<float, S> d;
+    const auto* values = reinterpret_cast<const hwy::float16_t*>(g.values.data());
+    const size_t row = S * g.nodes;
+    const size_t fit = room < S ? 0 : (room - S) / g.channels + 1, whole = n < fit ? n : fit;
+    for (size_t i = 0; i < whole; i++, out += g.channels) // what is too much the next sample overwrites
+        hn::StoreU(cell<S>(values + c.first[i], row, c.up[i], c.across[2 * i]), d, out);
+    for (size_t i = whole; i < n; i++, out += g.channels) {
+        HWY_ALIGN float some[S];
+        hn::Store(cell<S>(values + c.first[i], row, c.up[i], c.across[2 * i]), d, some);
+        for (size_t k = 0; k < g.channels; k++)
+            out[k] = some[k];
+    }
+}
+
+void to_halves(const float* from, void* to, size_t n)
+{
+    const hn::FixedTag<float, 4> d; // n is a multiple of 4, as the stride is
+    const hn::FixedTag<hwy::float16_t, 4> d16;
+    for (size_t i = 0; i < n; i += 4)
+        hn::StoreU(hn::DemoteTo(d16, hn::LoadU(d, from + i)), d16, static_cast<hwy::float16_t*>(to) + i);
+}
+
+#else
+#define GR_DIFFUSION_HALVES 0
+#endif
+
+//! \param room floats that may be written from out on
+void fetch(const plane_grid& g, const cells& c, float* out, size_t n, size_t room)
 {
     if (g.stride == 2)
         return fetch_pair(g, c, out, n);
+#if GR_DIFFUSION_HALVES
+    if (g.halves)
+        return g.stride == 4 ? fetch_halves<4>(g, c, out, n, room) : fetch_halves<8>(g, c, out, n, room);
+#endif
     const T4 d;
     const size_t row = g.stride * g.nodes;
-    const float* const end = out + n * g.channels;
+    const float* const end = out + room;
     for (size_t i = 0; i < n; i++, out += g.channels) {
         const float* at = g.values.data() + c.first[i];
         const V4 up = hn::Set(d, c.up[i]), across = hn::Set(d, c.across[2 * i]);
@@ -132,21 +207,29 @@ uint64_t interpolate_all(const plane_grid& g, const std::complex<float>* y, floa
     const float* in = reinterpret_cast<const float*>(y);
     for (; n >= chunk; n -= chunk, in += 2 * chunk, out += chunk * g.channels) {
         bad += find_cells(g, in, chunk, c);
-        fetch(g, c, out, chunk);
+        fetch(g, c, out, chunk, n * g.channels);
     }
     if (n > 0) { // whole vectors may reach beyond the caller's samples
         HWY_ALIGN float rest[2 * chunk] = {};
         for (size_t i = 0; i < 2 * n; i++)
             rest[i] = in[i];
         bad += find_cells(g, rest, n, c);
-        fetch(g, c, out, n);
+        fetch(g, c, out, n, n * g.channels);
     }
     return bad;
 }
 
 } // namespace
 
-decltype(&interpolate) interpolate_kernel() { return interpolate_all; }
+const interpolate_kernels* interpolate_table()
+{
+#if HWY_TARGET != HWY_SCALAR && GR_DIFFUSION_HALVES
+    static const interpolate_kernels kernels{ interpolate_all, to_halves };
+#else
+    static const interpolate_kernels kernels{ interpolate_all, nullptr };
+#endif
+    return &kernels;
+}
 
 } // namespace HWY_NAMESPACE
 } // namespace gr::diffusion::engine
@@ -155,7 +238,17 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gr::diffusion::engine {
 
-HWY_EXPORT(interpolate_kernel);
+HWY_EXPORT(interpolate_table);
+
+namespace {
+
+const interpolate_kernels& kernel()
+{
+    static const interpolate_kernels* const best = (choose_simd_target(), HWY_DYNAMIC_DISPATCH(interpolate_table)());
+    return *best;
+}
+
+} // namespace
 
 plane_grid::plane_grid(size_t n, double reach, size_t values_of_a_node)
     : nodes(n),
@@ -168,8 +261,17 @@ plane_grid::plane_grid(size_t n, double reach, size_t values_of_a_node)
 
 uint64_t interpolate(const plane_grid& grid, const std::complex<float>* y, float* out, size_t n)
 {
-    static const auto best = (choose_simd_target(), HWY_DYNAMIC_DISPATCH(interpolate_kernel)());
-    return best(grid, y, out, n);
+    return kernel().interpolate(grid, y, out, n);
+}
+
+void plane_grid::compact()
+{
+    if (halves || !kernel().to_halves || stride == 2 || stride > 8)
+        return;
+    aligned_floats packed((values.size() + 1) / 2);
+    kernel().to_halves(values.data(), packed.data(), values.size());
+    values = std::move(packed);
+    halves = true;
 }
 
 } // namespace gr::diffusion::engine

@@ -123,6 +123,8 @@ struct tabulated_receiver::impl {
             for (size_t i = 0; i < nodes && cfg.soft_bits; i++)
                 std::copy_n(&llr[i * t.soft.channels], t.soft.channels, t.soft.node(row, i));
         }
+        if (cfg.soft_bits)
+            t.soft.compact();
     }
 
     accuracy_figures measure(const map_table& t, size_t nodes, double extent)

@@ -56,6 +56,30 @@ BOOST_AUTO_TEST_CASE(bilinear_maps_are_exact)
     }
 }
 
+BOOST_AUTO_TEST_CASE(compact_grids_keep_three_digits_and_their_place)
+{
+    for (size_t channels : { 1, 2, 3, 4, 5, 6, 8, 9 }) {
+        plane_grid grid(33, 2, channels);
+        for (size_t i = 0; i < grid.values.size(); i++)
+            grid.values[i] = float(std::sin(double(i)) * std::exp(double(i % 9) - 4));
+        plane_grid small = grid;
+        small.compact();
+        const auto y = observations(999);
+        std::vector<float> expected(y.size() * channels), out(y.size() * channels + 1, -7);
+        interpolate(grid, y.data(), expected.data(), y.size());
+        interpolate(small, y.data(), out.data(), y.size());
+        BOOST_TEST(out.back() == -7);
+        for (size_t i = 0; i < expected.size(); i++)
+            BOOST_TEST(std::abs(out[i] - expected[i]) < 0.06); // 2^-11 of up to 55 at the nodes
+        for (size_t n : { 1, 2, 3, 9, 63, 64, 65 }) { // whatever the cut
+            std::vector<float> part(n * channels + 1, -7);
+            interpolate(small, y.data(), part.data(), n);
+            BOOST_TEST(std::equal(part.begin(), part.end() - 1, out.begin()));
+            BOOST_TEST(part.back() == -7);
+        }
+    }
+}
+
 BOOST_AUTO_TEST_CASE(stated_error_is_the_error)
 {
     tabulated_receiver::config c;
