@@ -51,8 +51,12 @@ std::unique_ptr<dsp::fitted_receiver> receiver_stage::load(const std::string& mo
 
 void receiver_stage::take(std::unique_ptr<dsp::fitted_receiver> receiver, const std::string& model)
 {
-    if (d_receiver) {
+    if (receiver->path() == dsp::receiver_path::noise) { // it knows its level, unless told
+        if (const double told = d_given > 0 ? d_given : d_tagged; told > 0)
+            receiver->set_noise_var(std::clamp(told, smallest, largest));
+    } else if (d_receiver)
         receiver->set_noise_var(d_receiver->noise_var());
+    if (d_receiver) {
         if (receiver->get_model().constellation() == d_receiver->get_model().constellation())
             receiver->set_prior(d_receiver->prior());
         else
@@ -94,6 +98,8 @@ void receiver_stage::set_mode(const std::string& mode)
 void receiver_stage::set_fit(const std::vector<double>& state)
 {
     d_receiver->set_state(state);
+    if (const double told = d_given > 0 ? d_given : d_tagged; told > 0)
+        apply_noise_var(told);
     d_estimator = std::make_unique<dsp::noise_estimator>(d_receiver->law(), d_receiver->prior());
 }
 
@@ -187,7 +193,9 @@ void receiver_stage::run(const std::complex<float>* y, std::complex<float>* x_ha
 {
     if (n == 0)
         return;
-    if (d_given <= 0 && d_tagged <= 0 && d_estimator->feed(y, n)) {
+    // A learned noise law knows its own level, and the estimator knows Gaussian noise only.
+    const bool learned = d_receiver->path() == dsp::receiver_path::noise;
+    if (!learned && d_given <= 0 && d_tagged <= 0 && d_estimator->feed(y, n)) {
         const double estimate = d_estimator->estimate();
         if (std::abs(estimate - noise_var()) > enough_change * noise_var())
             apply_noise_var(estimate);

@@ -34,6 +34,7 @@ fitted_receiver::fitted_receiver(engine::model::sptr m, size_t steps)
     d_p2.resize(5 * points);
     d_p1.resize(points);
     d_logit.resize(points);
+    d_centroid.resize(points);
     d_context.resize(symbol_law::n_context);
     apply();
 }
@@ -93,6 +94,8 @@ void fitted_receiver::set_law(symbol_law law, receiver_path path)
 {
     if (law.points() != get_model().constellation())
         throw std::invalid_argument("the fitted law's constellation is not that of " + get_model().name());
+    if (path == receiver_path::noise)
+        throw std::invalid_argument("path noise comes with a noise law");
     if (path == receiver_path::cells && !cell_table::takes(law.link()))
         throw std::invalid_argument("the fitted law has no converter of 1 to 6 bits before it; use its Gaussians");
     std::swap(d_law, law);
@@ -106,19 +109,40 @@ void fitted_receiver::set_law(symbol_law law, receiver_path path)
     }
 }
 
+void fitted_receiver::set_noise_law(noise_law noise)
+{
+    noise.prepare();
+    d_noise = std::move(noise);
+    d_path = receiver_path::noise;
+    d_noise_var = d_noise.variance();
+    apply();
+}
+
 std::vector<double> fitted_receiver::state() const
 {
     auto s = d_law.state();
-    s.insert(s.begin(), double(d_path));
+    if (d_path == receiver_path::noise) {
+        const auto noise = d_noise.state();
+        s.insert(s.begin(), noise.begin(), noise.end());
+        s.insert(s.begin(), { double(d_path), double(noise.size()) });
+    } else
+        s.insert(s.begin(), double(d_path));
     return s;
 }
 
 void fitted_receiver::set_state(const std::vector<double>& s)
 {
-    if (s.empty() || (s[0] != 0 && s[0] != 1 && s[0] != 2))
+    const bool known = !s.empty() && (s[0] == 0 || s[0] == 1 || s[0] == 2 || s[0] == 3);
+    const bool noise = known && s[0] == double(receiver_path::noise);
+    if (!known || (noise && !(s.size() > 2 && s[1] >= 1 && s[1] < double(s.size() - 1) && s[1] == std::floor(s[1]))))
         throw std::invalid_argument("fitted state refused: not a fitted state of this version");
-    set_law(symbol_law::from_state(get_model().constellation(), { s.begin() + 1, s.end() }),
-            receiver_path(int(s[0])));
+    const auto law = s.begin() + (noise ? 2 + std::ptrdiff_t(s[1]) : 1);
+    auto fresh = symbol_law::from_state(get_model().constellation(), { law, s.end() });
+    if (!noise)
+        return set_law(std::move(fresh), receiver_path(int(s[0])));
+    auto noise_of_state = noise_law::from_state({ s.begin() + 2, law });
+    set_law(std::move(fresh), receiver_path::gaussian);
+    set_noise_law(std::move(noise_of_state));
 }
 
 void fitted_receiver::set_prior(symbol_prior prior)
@@ -149,6 +173,14 @@ void fitted_receiver::set_noise_var(double noise_var)
 
 void fitted_receiver::apply()
 {
+    if (d_path == receiver_path::noise) {
+        // Where the symbols lie does not depend on the noise level.
+        const auto law = d_law.at(d_noise_var);
+        for (size_t i = 0; i < law.size(); i++)
+            d_centroid[i] = { float(law[i].re), float(law[i].im) };
+        d_noise_scale = float(d_prior.amplitude * std::sqrt(d_noise.variance() / d_noise_var));
+        return;
+    }
     // Everything below works in units of the unit-power points.
     const double noise_var = d_noise_var / (d_prior.amplitude * d_prior.amplitude);
     d_law.coefficients(noise_var, d_q2.data(), d_q1.data());
@@ -189,28 +221,43 @@ void fitted_receiver::run(const std::complex<float>* y, std::complex<float>* x_h
     if (d_path == receiver_path::cells) {
         for (size_t i = 0; i < n; i++)
             if (!d_cells.look_up(y[i], x_hat ? x_hat + i : nullptr, llr ? llr + i * d_bits : nullptr))
-                gaussian(y + i, x_hat ? x_hat + i : nullptr, llr ? llr + i * d_bits : nullptr, 1);
-    } else if (d_path == receiver_path::gaussian)
-        gaussian(y, x_hat, llr, n);
+                classical(y + i, x_hat ? x_hat + i : nullptr, llr ? llr + i * d_bits : nullptr, 1);
+    } else if (d_path != receiver_path::network)
+        classical(y, x_hat, llr, n);
     else if ((d_soft_table ? !x_hat : !llr) && uses_table())
         d_table->process(y, x_hat, llr, n);
     else
         d_receiver.process(y, x_hat, llr, n);
 }
 
-void fitted_receiver::gaussian(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n)
+void fitted_receiver::gaussian_logits(float re, float im)
+{
+    for (size_t k = 0; k < d_logit.size(); k++) {
+        const float* q = &d_p2[5 * k];
+        d_logit[k] = d_p1[k] + re * (q[0] + q[2] * re + q[4] * im) + im * (q[1] + q[3] * im);
+    }
+}
+
+void fitted_receiver::noise_logits(float re, float im)
+{
+    for (size_t k = 0; k < d_logit.size(); k++)
+        d_logit[k] = d_noise.relative((re - d_centroid[k].real()) * d_noise_scale,
+                                      (im - d_centroid[k].imag()) * d_noise_scale) +
+                     (d_prior.uniform() ? 0.0f : float(d_prior.log_pmf[k]));
+}
+
+void fitted_receiver::classical(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n)
 {
     const auto& points = get_model().constellation();
     const size_t m = points.size();
     auto held = [](float v) { return std::isfinite(v) ? std::clamp(v, -largest_sample, largest_sample) : 0.0f; };
     for (size_t i = 0; i < n; i++) {
         const float re = held(y[i].real()), im = held(y[i].imag());
-        float top = -1e38f;
-        for (size_t k = 0; k < m; k++) {
-            const float* q = &d_p2[5 * k];
-            d_logit[k] = d_p1[k] + re * (q[0] + q[2] * re + q[4] * im) + im * (q[1] + q[3] * im);
-            top = std::max(top, d_logit[k]);
-        }
+        if (d_path == receiver_path::noise)
+            noise_logits(re, im);
+        else
+            gaussian_logits(re, im);
+        const float top = *std::max_element(d_logit.begin(), d_logit.end());
         float sum = 0;
         std::complex<float> mean = 0;
         float one[16] = {}, zero[16] = {};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cell_table.h"
+#include "noise_law.h"
 #include "symbol_law.h"
 #include "symbol_prior.h"
 #include <gnuradio/diffusion/sampler.h>
@@ -12,9 +13,10 @@
 
 namespace gr::diffusion::dsp {
 
-/*! What turns a fitted law into posteriors: the network on top of it, the law's Gaussians alone, or the law
- *  before the converter integrated over its cells (samples that lie in none: the Gaussians). */
-enum class receiver_path { network, gaussian, cells };
+/*! What turns a fitted law into posteriors: the network on top of it, the law's Gaussians alone, the law
+ *  before the converter integrated over its cells (samples that lie in none: the Gaussians), or the law's centroids in
+ *  noise of a learned law. */
+enum class receiver_path { network, gaussian, cells, noise };
 
 //! "network", "gaussian", "cells". \throws std::invalid_argument
 DIFFUSION_API receiver_path receiver_path_of(const std::string& name);
@@ -54,7 +56,11 @@ public:
     /*! The link from now on. \throws std::invalid_argument if its points are not the model's, or for the path
      *  `cells` if it has no converter that can be tabulated */
     void set_law(symbol_law law, receiver_path path = receiver_path::network);
-    //! Law and path as numbers, for messages and files; set_state() refuses what is malformed.
+    /*! From now on the noise around the law's centroids is what this law says: path() is noise, and noise_var() its
+     * variance. set_noise_var() then scales it. */
+    void set_noise_law(noise_law noise);
+    const noise_law& noise() const { return d_noise; }
+    //! Law, path and noise as numbers, for messages and files; set_state() refuses what is malformed.
     std::vector<double> state() const;
     void set_state(const std::vector<double>& state);
 
@@ -74,7 +80,9 @@ public:
 private:
     void apply();
     void run(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n);
-    void gaussian(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n);
+    void classical(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n);
+    void gaussian_logits(float re, float im);
+    void noise_logits(float re, float im);
 
     engine::model::sptr d_model;
     engine::receiver d_receiver;
@@ -88,6 +96,9 @@ private:
     receiver_path d_path = receiver_path::network;
     int d_bits = 0;
     double d_noise_var = 0.1;
+    noise_law d_noise;
+    float d_noise_scale = 1; // law's amplitude over the noise's
+    std::vector<std::complex<float>> d_centroid;
     std::vector<double> d_q2, d_q1;
     std::vector<float> d_context, d_p2, d_p1, d_logit; // the quadratic forms in float, scratch
 };

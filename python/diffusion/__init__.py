@@ -22,6 +22,7 @@ except ImportError as _e:
 
 from .estimator import Estimator
 from .link_metrics import LinkMetrics, link_metrics
+from .noise import NoiseLaw
 from .ofdm import ofdm_rx, ofdm_tx
 from .shaper import Shaper, ShapingState
 from .receiver import Receiver

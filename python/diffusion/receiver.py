@@ -6,6 +6,7 @@ import numpy as np
 
 from . import diffusion_python as _native
 from .metrics import labels
+from .noise import NoiseLaw, as_law, fit_in_noise
 
 FOLDS = 4
 CLEAR = 2.0     # standard errors
@@ -30,7 +31,7 @@ class Receiver:
         self._lock = threading.Lock()
         self._known = None     # (index, y, noise_var) that fit() got, if more samples may refine it
         self._refined = False  # whether they have
-        #: What fit() chose: "ideal" (nothing fitted), "cells", "network", "gaussian" or "linear".
+        #: What fit() chose: "ideal" (nothing fitted), "cells", "network", "gaussian", "linear" or "noise".
         self.choice = "ideal"
 
     @property
@@ -65,7 +66,8 @@ class Receiver:
         """(x_hat, llr): denoised symbols complex64 (n,) and LLRs float32 (n, bits_per_symbol).
 
         y: complex (n,), equalised, E|x|^2 = 1. noise_var: E|n|^2 including distortion, > 0 (held to
-        1e-12 to 1e12); None estimates it from y. prior: probabilities of the points (M,) if they are not equally
+        1e-12 to 1e12); None estimates it from y, or, with a learned noise law, takes the law as it was learned (a
+        number scales the law to that variance). prior: probabilities of the points (M,) if they are not equally
         likely, such as Shaper.pmf(snr_db); y is then around amplitude * constellation, amplitude None being
         the one of unit mean power under the prior (Shaper.points() has it). LLRs are posterior: prior included.
         adapt: let a long y tell more of a link that was fitted from few symbols behind a converter, see adapted()
@@ -81,7 +83,9 @@ class Receiver:
                 noise_var = self.law.link["noise_var"]
         with self._lock:
             self._engine.set_prior(np.asarray(prior, np.float64).ravel(), 0.0 if amplitude is None else float(amplitude))
-            if noise_var is None:
+            if noise_var is None and self._engine.uses_noise_law:
+                noise_var = self._engine.noise.variance
+            elif noise_var is None:
                 noise_var = self._engine.estimate_noise_var(y)
             return self._engine(y, min(max(_variance(noise_var), SMALLEST), LARGEST))
 
@@ -108,20 +112,27 @@ class Receiver:
         other._refined = True
         return other
 
-    def fit(self, x, y, noise_var):
+    def fit(self, x, y, noise_var=None, noise=None):
         """A receiver conditioned on the hardware that turned the known symbols x into y.
 
         x: complex (n,) constellation points sent, n >= 8; y: complex (n,) received; noise_var: E|n|^2.
         Cross-validation on these symbols decides what to stand on: behind a converter of 1 to 6 bits the law
         before it, integrated over its cells; else the network on the fitted law, the law's Gaussians alone, the
         linear receiver, or the ideal link; so none is taken that does worse than the linear receiver on
-        the data at hand."""
-        y, noise_var = _samples(y, "y"), _variance(noise_var)
+        the data at hand.
+
+        noise: a NoiseLaw (or its file) in place of noise_var: the known symbols then tell, robustly, where each symbol
+        lies and how much Gaussian distortion comes on top; the rest is the law's."""
+        y = _samples(y, "y")
         index = self._index(_samples(x, "x"))
+        if noise is None:
+            noise_var = _variance(noise_var)
         if index.size != y.size:
             raise ValueError(f"x has {index.size} symbols and y {y.size}; give one y for each x")
         if index.size < 8:
             raise ValueError(f"{index.size} known symbols are too few to fit; use at least 8")
+        if noise is not None:
+            return self._fit_in_noise(index, y, noise)
         laws = self._laws(index, y, noise_var)
         choice = self._cross_validate(index, y, noise_var, laws)
         fitted = self._with(choice, laws[choice])
@@ -136,6 +147,20 @@ class Receiver:
         other._engine.set_law(law, path)
         other.choice = path
         return other
+
+    def with_noise(self, noise):
+        """A copy for noise of a learned law (NoiseLaw, or its file) around where this receiver has its symbols.
+
+        The network is not used: it knows Gaussian noise only. Any constellation, nothing is retrained."""
+        other = Receiver(self._engine.path, self._engine.steps)
+        other._engine.set_law(self.law, "gaussian")
+        other._engine.set_noise_law(as_law(noise))
+        other.choice = "noise"
+        return other
+
+    def _fit_in_noise(self, index, y, noise):
+        law, level = fit_in_noise(self.constellation, index, y, NoiseLaw(as_law(noise)))
+        return self.with_law(law, path="gaussian").with_noise(NoiseLaw(as_law(noise)).diffused(level))
 
     def _with(self, choice, law):
         """A copy for one of CHOICES; law: of the known symbols."""

@@ -29,7 +29,8 @@ void bind_fitted_receiver(py::module& m)
                                [](const fitted_receiver& self) {
                                    return self.path() == dsp::receiver_path::network    ? "network"
                                           : self.path() == dsp::receiver_path::gaussian ? "gaussian"
-                                                                                        : "cells";
+                                          : self.path() == dsp::receiver_path::cells    ? "cells"
+                                                                                        : "noise";
                                })
         .def_property("steps", &fitted_receiver::steps, &fitted_receiver::set_steps)
         .def("set_law",
@@ -38,6 +39,13 @@ void bind_fitted_receiver(py::module& m)
              },
              py::arg("law"), py::arg("path") = "network",
              "path: network, gaussian or cells (law.cells_known).")
+        .def("set_noise_law", &fitted_receiver::set_noise_law, py::arg("noise"))
+        .def_property_readonly("uses_noise_law",
+                               [](const fitted_receiver& self) {
+                                   return self.path() == dsp::receiver_path::noise;
+                               })
+        .def_property_readonly("noise", [](const fitted_receiver& self) { return self.noise(); })
+        .def_property_readonly("noise_var", &fitted_receiver::noise_var)
         .def("state",
              [](const fitted_receiver& self) {
                  const auto s = self.state();

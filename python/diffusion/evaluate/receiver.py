@@ -8,6 +8,7 @@ example:
     gr-diffusion evaluate receiver --model rx-qam16 --json results.json
 """
 import dataclasses
+import importlib
 
 import numpy as np
 from gnuradio import diffusion
@@ -29,13 +30,18 @@ STUDIES = {**hardware.REFERENCE,
            **{f"S2-{b}bit": dataclasses.replace(hardware.S2, bits=b) for b in (1, 2, 3)}}
 
 
+# Studies with a module of their own, receiver_NAME.py: measure_study(args, model names) -> rows, printed.
+OWN_STUDIES = ("noise",)
+
+
 def add_arguments(parser):
-    parser.add_argument("--study", action="append", choices=list(STUDIES), metavar="NAME",
-                        help=f"setting(s): {', '.join(STUDIES)} (S1 and S2)")
+    parser.add_argument("--study", action="append", choices=[*STUDIES, *OWN_STUDIES], metavar="NAME",
+                        help=f"setting(s): {', '.join([*STUDIES, *OWN_STUDIES])} (S1 and S2)")
     parser.add_argument("--model", action="append", metavar="NAME", help="receiver model(s) (all shipped)")
     parser.add_argument("--known", type=int, default=2000, metavar="N", help="known symbols to fit from (2000)")
     parser.add_argument("--symbols", type=int, default=200000, metavar="N", help="test symbols per point (200000)")
-    parser.add_argument("--snr", type=float, nargs="+", default=list(SNRS), metavar="DB", help="SNRs in dB")
+    parser.add_argument("--snr", type=float, nargs="+", metavar="DB",
+                        help="SNRs in dB (the study's own)")
     parser.add_argument("--dnn", action="store_true",
                         help="also a DNN demapper trained on each setting, all SNRs (a minute each)")
     common_options(parser)
@@ -165,6 +171,11 @@ def run(args):
     names = args.model or [m.name for m in diffusion.models() if m.task == "receiver"]
     studies = args.study or ["S1", "S2"]
     results = []
+    for study in [s for s in studies if s in OWN_STUDIES]:
+        results += importlib.import_module(f"..receiver_{study}", __name__).measure_study(args, names)
+    studies = [s for s in studies if s in STUDIES]
+    if not studies:
+        names = []
     for name in names:
         rx = diffusion.Receiver(name)
         rows = []
@@ -172,7 +183,8 @@ def run(args):
             learned = learned_of(rx)
             if args.dnn:
                 learned["dnn"] = dnn(STUDIES[study], rx.constellation, args.seed)
-            rows += measure(rx.constellation, args.symbols, args.known, args.seed, learned, args.snr, [study])
+            rows += measure(rx.constellation, args.symbols, args.known, args.seed, learned,
+                            args.snr or SNRS, [study])
         results += [{"model": name, **row} for row in rows]
         for study in studies:
             print(f"\n{name}, {study}: BER [95%] / GMI\n\n{table(rows, study)}")
