@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measure denoising receivers in the reference settings S1 and S2, beside the bound and the baselines.
 
-All receivers see the same symbols and noise; those that learn see the same known symbols. Known noise
-variance. BER with Wilson intervals.
+All receivers see the same symbols and noise; those that learn see the same known symbols. BER with Wilson
+intervals. Noise variance known, but for "fit-estimated". Further studies: "examination" (every constellation,
+1 to 5 bits, 50 to 2000 known symbols: how far Receiver.fit is from MAP), "papers" (the literature's receiver),
+"coded" (block error rates with LDPC codes).
 
 example:
     gr-diffusion evaluate receiver --model rx-qam16 --json results.json
+    gr-diffusion evaluate receiver --study examination --symbols 20000
 """
 import dataclasses
 import importlib
+from pathlib import Path
 
 import numpy as np
 from gnuradio import diffusion
@@ -21,27 +25,29 @@ from ..train import hardware
 SNRS = (-5, 0, 5, 10, 15, 20, 25, 30)
 TITLES = {"map": "MAP, law known (bound)", "linear": "LMMSE + min-distance",
           "class-gaussian": "class-conditional Gaussian", "law": "our fitted Gaussian law, no network",
-          "diffusion": "diffusion, fitted", "diffusion-unfitted": "diffusion, not fitted",
-          "guarded": "Receiver.fit (guarded)", "dnn": "DNN demapper, all SNRs, unlimited labels"}
+          "diffusion": "network on that law", "diffusion-unfitted": "network, not fitted",
+          "fit": "Receiver.fit", "fit-estimated": "Receiver.fit, noise estimated",
+          "fit-alone": "Receiver.fit, known symbols only", "dnn": "DNN demapper, all SNRs, unlimited labels"}
 
 
 STUDIES = {**hardware.REFERENCE,
            **{f"S1-{b}bit": dataclasses.replace(hardware.S1, bits=b) for b in (1, 2, 3)},
-           **{f"S2-{b}bit": dataclasses.replace(hardware.S2, bits=b) for b in (1, 2, 3)}}
+           **{f"S2-{b}bit": dataclasses.replace(hardware.S2, bits=b) for b in (1, 2, 3, 4)}}
 
 
 # Studies with a module of their own, receiver_NAME.py: measure_study(args, model names) -> rows, printed.
-OWN_STUDIES = ("noise",)
+OWN_STUDIES = ("examination", "papers", "coded", "noise")
 
 
 def add_arguments(parser):
     parser.add_argument("--study", action="append", choices=[*STUDIES, *OWN_STUDIES], metavar="NAME",
-                        help=f"setting(s): {', '.join([*STUDIES, *OWN_STUDIES])} (S1 and S2)")
+                        help=f"setting(s): {', '.join(STUDIES)} (S1 and S2); or one of {', '.join(OWN_STUDIES)}")
     parser.add_argument("--model", action="append", metavar="NAME", help="receiver model(s) (all shipped)")
-    parser.add_argument("--known", type=int, default=2000, metavar="N", help="known symbols to fit from (2000)")
-    parser.add_argument("--symbols", type=int, default=200000, metavar="N", help="test symbols per point (200000)")
-    parser.add_argument("--snr", type=float, nargs="+", metavar="DB",
-                        help="SNRs in dB (the study's own)")
+    parser.add_argument("--known", type=int, nargs="+", metavar="N",
+                        help="known symbols to fit from (2000; examination: 50 500 2000)")
+    parser.add_argument("--symbols", type=int, metavar="N", help="test symbols per point (200000; other studies: see there)")
+    parser.add_argument("--snr", type=float, nargs="+", metavar="DB", help="SNRs in dB")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="also write plots, where the study has some")
     parser.add_argument("--dnn", action="store_true",
                         help="also a DNN demapper trained on each setting, all SNRs (a minute each)")
     common_options(parser)
@@ -50,18 +56,27 @@ def add_arguments(parser):
 def learned_by(posterior, points):
     """What measure() takes, of a network function posterior(y, noise_var, law) -> log posteriors."""
     ideal = diffusion.symbol_law(points)
-    return {"diffusion": lambda nv, law, known, seen: lambda y: baselines.bit_llr(posterior(y, nv, law)),
-            "diffusion-unfitted": lambda nv, law, known, seen: lambda y: baselines.bit_llr(posterior(y, nv, ideal))}
+
+    def llr(nv, law):
+        return lambda y: in_chunks(lambda z: baselines.bit_llr(posterior(z, nv, law)), y, points.size)
+
+    return {"diffusion": lambda nv, law, known, seen: llr(nv, law),
+            "diffusion-unfitted": lambda nv, law, known, seen: llr(nv, ideal)}
 
 
 def learned_of(rx):
-    """The same, of a diffusion.Receiver."""
-    def fixed(receiver, noise_var):
-        return lambda y: receiver(y, noise_var)[1]
+    """The same, of a diffusion.Receiver: as fit() makes it, with its variants, and the network by itself."""
+    def fixed(receiver, *args, **options):
+        return lambda y: receiver(y, *args, **options)[1]
 
-    return {"diffusion": lambda nv, law, known, seen: fixed(rx.with_law(law), nv),
-            "diffusion-unfitted": lambda nv, law, known, seen: fixed(rx, nv),
-            "guarded": lambda nv, law, known, seen: fixed(rx.fit(rx.constellation[known], seen, nv), nv)}
+    def fitted(nv, known, seen):
+        return rx.fit(rx.constellation[known], seen, nv)
+
+    return {"fit": lambda nv, law, known, seen: fixed(fitted(nv, known, seen), nv),
+            "fit-estimated": lambda nv, law, known, seen: fixed(fitted(nv, known, seen)),
+            "fit-alone": lambda nv, law, known, seen: fixed(fitted(nv, known, seen), nv, adapt=False),
+            "diffusion": lambda nv, law, known, seen: fixed(rx.with_law(law), nv),
+            "diffusion-unfitted": lambda nv, law, known, seen: fixed(rx, nv)}
 
 
 def dnn(hw, points, seed):
@@ -79,6 +94,21 @@ def law_likelihood(law, y, noise_var):
     return np.stack([y.real, y.imag, y.real ** 2, y.imag ** 2, y.real * y.imag], -1) @ q2.T + q1
 
 
+def in_chunks(f, y, m):
+    """f over y, its (n, m) arrays held to tens of MB."""
+    chunk = max(1000, (1 << 20) // m)
+    return np.concatenate([f(y[a:a + chunk]) for a in range(0, len(y), chunk)])
+
+
+def row_of(study, setting, snr_db, receiver, bits, llr):
+    """One row of results: BER with its interval, GMI with half its interval."""
+    ber, lo, hi = metrics.ber(bits, llr)
+    density = metrics.gmi_samples(bits, llr)
+    return {"study": study, "setting": setting, "snr_db": snr_db, "receiver": receiver, "ber": ber, "ber_lo": lo,
+            "ber_hi": hi, "gmi": float(density.mean()),
+            "gmi_half": float(metrics.Z95 * density.std() / np.sqrt(len(bits)))}
+
+
 def measure_point(points, study, snr_db, n, n_known, seed, learned):
     """Rows of one setting and SNR. learned: {name: f(noise_var, fitted law, known indices,
     their y) -> a function of y that gives LLRs (n, bits)}."""
@@ -94,20 +124,14 @@ def measure_point(points, study, snr_db, n, n_known, seed, learned):
         "linear": lambda z: baselines.lmmse_min_distance(points, known, seen, noise_var, z),
         "class-gaussian": lambda z: baselines.class_conditional(points, known, seen, noise_var, z),
         "law": lambda z: law_likelihood(law, z, noise_var)}
-    receivers = {k: (lambda z, f=f: baselines.bit_llr(f(z))) for k, f in receivers.items()}
+    receivers = {k: (lambda z, f=f: in_chunks(lambda part: baselines.bit_llr(f(part)), z, points.size))
+                 for k, f in receivers.items()}
     for name, f in learned.items():
         receivers[name] = f(noise_var, law, known, seen)
     bits = metrics.labels(int(np.log2(points.size)))[index]
-    rows = []
-    chunk = max(1000, 1 << 22 >> int(np.log2(points.size)) + 2)  # keeps the (n, M) arrays in tens of MB
-    for name, f in receivers.items():
-        llr = np.concatenate([f(y[a:a + chunk]) for a in range(0, n, chunk)])
-        ber, lo, hi = metrics.ber(bits, llr)
-        density = metrics.gmi_samples(bits, llr)
-        rows.append({"study": study, "setting": f"{n_known} known symbols, known noise variance", "snr_db": snr_db,
-                     "receiver": name, "ber": ber, "ber_lo": lo, "ber_hi": hi, "gmi": float(density.mean()),
-                     "gmi_half": float(metrics.Z95 * density.std() / np.sqrt(n))})
-    return rows
+    noise = lambda name: "estimated" if name.endswith("-estimated") else "known"
+    return [row_of(study, f"{n_known} known symbols, {noise(name)} noise variance", snr_db, name, bits, f(y))
+            for name, f in receivers.items()]
 
 
 def measure(points, n, n_known, seed, learned, snrs=SNRS, studies=("S1", "S2")):
@@ -168,24 +192,23 @@ nearly ideal or equalised: over S2's amplifier and imbalance it is worse than th
 
 
 def run(args):
-    names = args.model or [m.name for m in diffusion.models() if m.task == "receiver"]
     studies = args.study or ["S1", "S2"]
     results = []
+    names = args.model or [m.name for m in diffusion.models() if m.task == "receiver"]
     for study in [s for s in studies if s in OWN_STUDIES]:
-        results += importlib.import_module(f"..receiver_{study}", __name__).measure_study(args, names)
+        results += importlib.import_module(f".receiver_{study}", __package__).measure_study(args, names)
     studies = [s for s in studies if s in STUDIES]
-    if not studies:
-        names = []
-    for name in names:
+    for name in names if studies else []:
         rx = diffusion.Receiver(name)
-        rows = []
-        for study in studies:
-            learned = learned_of(rx)
-            if args.dnn:
-                learned["dnn"] = dnn(STUDIES[study], rx.constellation, args.seed)
-            rows += measure(rx.constellation, args.symbols, args.known, args.seed, learned,
-                            args.snr or SNRS, [study])
-        results += [{"model": name, **row} for row in rows]
-        for study in studies:
-            print(f"\n{name}, {study}: BER [95%] / GMI\n\n{table(rows, study)}")
+        for n_known in args.known or [2000]:
+            rows = []
+            for study in studies:
+                learned = learned_of(rx)
+                if args.dnn:
+                    learned["dnn"] = dnn(STUDIES[study], rx.constellation, args.seed)
+                rows += measure(rx.constellation, args.symbols or 200000, n_known, args.seed, learned,
+                                args.snr or SNRS, [study])
+            results += [{"model": name, **row} for row in rows]
+            for study in studies:
+                print(f"\n{name}, {study}, {n_known} known symbols: BER [95%] / GMI\n\n{table(rows, study)}")
     write_json(args.json, results)
