@@ -62,4 +62,8 @@ def run(args):
         if (i + 1) % 50 == 0:
             print(f"{i + 1} of {len(jobs)} points", file=sys.stderr, flush=True)
     print(summary(rows))
+    if args.plots:
+        from .receiver_plots import examination
+        for file in examination(rows, args.plots):
+            print(f"wrote {file}")
     return rows
