@@ -134,13 +134,13 @@ def eval_rate(rate):
     return int(a) / int(b)
 
 
-def run(args):
+def measure_study(args, names):
     """Rows of all settings; prints the table."""
     lines = ["| model, setting | code | known | " + " | ".join(
         f"{evaluation.TITLES[r]}: dB at BLER 1e-2" + ("" if r == "map" else " (above MAP [95%])") for r in RECEIVERS) + " |",
              "| --- |" * 1 + " --- |" * (2 + len(RECEIVERS))]
     rows = []
-    settings = [(n, s) for n, s in SETTINGS if not args.model or n in args.model]
+    settings = [(n, s) for n, s in SETTINGS if n in names]
     for name, study in settings:
         rx = diffusion.Receiver(name)
         for rate in RATES:

@@ -167,7 +167,7 @@ def measure_study(args, names):
                        "or pip install torch safetensors") from None
     rows = []
     for name in names if args.model else ["rx-qam16"]:
-        own = measure(diffusion.Receiver(name), args.symbols, args.seed, args.snr if args.snr else SNRS)
+        own = measure(diffusion.Receiver(name), args.symbols or 200000, args.seed, args.snr if args.snr else SNRS)
         rows += [{"model": name, **row} for row in own]
         for noise in NOISES:
             print(f"\n{name} in {noise} noise: GMI, bits\n\n{table(own, noise)}")

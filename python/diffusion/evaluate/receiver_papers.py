@@ -123,7 +123,7 @@ def find_model():
     raise JobError(f"{MODEL} is not there; make it with './run train literature_receiver'")
 
 
-def run(args):
+def measure_study(args, names):
     """Rows of all points; prints the tables."""
     rx, path = diffusion.Receiver("rx-qam16"), find_model()
     rows = []

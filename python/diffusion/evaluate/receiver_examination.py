@@ -48,9 +48,8 @@ def summary(rows):
     return "\n".join(lines)
 
 
-def run(args):
+def measure_study(args, names):
     """Rows of all points; prints the summary."""
-    names = args.model or [m.name for m in diffusion.models() if m.task == "receiver"]
     jobs = [(name, study, snr, n) for name in names for study in SETTINGS for snr in args.snr or SNRS
             for n in args.known or KNOWN]
     rows = []
