@@ -149,6 +149,17 @@ void multipath::process(const std::complex<float>* in, std::complex<float>* out,
     }
 }
 
+void multipath::advance(uint64_t n)
+{
+    d_time += n;
+    if (d_interval && d_time % d_interval) { // the taps of the last update, as if all samples had passed
+        const uint64_t now = d_time;
+        d_time -= now % d_interval;
+        update_fading();
+        d_time = now;
+    }
+}
+
 void multipath::reset() { std::fill(d_line.begin(), d_line.end(), 0); }
 
 } // namespace gr::diffusion::dsp

@@ -57,6 +57,8 @@ public:
     const std::vector<std::complex<float>>& taps() const { return d_taps; }
     //! n samples; in and out may be the same. The memory goes on from call to call.
     void process(const std::complex<float>* in, std::complex<float>* out, size_t n);
+    //! The fading goes on for n samples that nobody needs; past samples stay.
+    void advance(uint64_t n);
     //! Forgets past samples.
     void reset();
 

@@ -35,6 +35,7 @@ loopback::loopback(const SoapySDR::Kwargs& args)
     d_tx_chain.reset(d_seed ^ 0x7478);
     d_rx_chain.reset(d_seed ^ 0x7278);
     d_rx_chain.set("order", "rx");
+    apply(); // presets are in fractions of the sample rate
     // What finders, frontends and SoapyRemote put beside the settings.
     static const std::set<std::string> about = { "driver", "medium", "seed",   "label", "serial",
                                                  "type",   "device", "device_id", "product", "available" };
@@ -94,9 +95,11 @@ void loopback::closeStream(SoapySDR::Stream* handle)
     std::lock_guard<std::recursive_mutex> lock(d_mutex);
     stream& s = of(handle);
     s.open = false;
-    if (s.direction == SOAPY_SDR_TX)
+    if (s.direction == SOAPY_SDR_TX) {
+        if (d_tx) // sensors tell of the last stream still
+            d_last_first = d_tx->first(), d_last_next = d_tx->next();
         d_tx.reset();
-    else
+    } else
         d_rx.reset();
 }
 

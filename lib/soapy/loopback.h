@@ -118,8 +118,9 @@ private:
     double d_clock_ppm = 0, d_tx_correction = 0, d_rx_correction = 0;
     double d_lna = 20, d_vga = 30, d_tx_bandwidth = 0, d_rx_bandwidth = 0;
     dsp::impairments d_tx_chain, d_rx_chain; //!< as set; streams get copies
-    std::string d_taps = "1", d_profile;      //!< as written
+    std::string d_taps = "1", d_profile, d_own_taps, d_own_profile; //!< as written
     stream d_tx_stream, d_rx_stream;
+    int64_t d_last_first = 0, d_last_next = 0;
     long long d_time_offset = 0;
 };
 

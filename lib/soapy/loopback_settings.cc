@@ -24,9 +24,32 @@ const described numbers[] = {
     { "noise_dbm", "Noise power", "at this receiver's antenna, in the sampling bandwidth", "dBm", -250, 50 },
     { "doppler_hz", "Doppler", "largest Doppler shift of the Rayleigh taps, up to 1% of the rate", "Hz", 0, 1e6 },
     { "delay_ns", "Delay", "of the path", "ns", 0, 1e7 },
+    { "tx_path_loss_db", "Own path loss", "of this transmitter, besides the receivers'", "dB", -50, 250 },
+    { "tx_delay_ns", "Own delay", "of this transmitter, besides the receivers'", "ns", 0, 1e7 },
+    { "tx_doppler_hz", "Own Doppler", "of tx_profile, up to 1% of the rate", "Hz", 0, 1e6 },
 };
 
-const char* const texts[] = { "pacing", "taps", "profile" };
+constexpr size_t max_own_taps = air::max_taps;
+
+void check_own(const std::string& key, size_t count)
+{
+    if (count > max_own_taps)
+        throw std::runtime_error("virtual radio: " + key + " has " + std::to_string(count) + " taps, use up to " +
+                                 std::to_string(max_own_taps));
+}
+
+pacing parse_pacing(const std::string& value)
+{
+    if (value == "realtime") return pacing::realtime;
+    if (value == "fast") return pacing::fast;
+    if (value == "lockstep") return pacing::lockstep;
+    throw std::runtime_error("virtual radio: pacing is '" + value + "', use realtime, fast or lockstep");
+}
+
+std::string name_of(pacing p)
+{
+    return p == pacing::realtime ? "realtime" : p == pacing::fast ? "fast" : "lockstep";
+}
 
 } // namespace
 
@@ -98,14 +121,23 @@ void loopback::writeSetting(const std::string& key, const std::string& value)
             rx.path.noise_dbm = v;
         else if (key == "doppler_hz")
             rx.path.doppler_hz = v;
-        else
+        else if (key == "delay_ns")
             rx.path.delay_ns = v;
+        else if (key == "tx_path_loss_db")
+            tx.way.path_loss_db = v;
+        else if (key == "tx_delay_ns")
+            tx.way.delay_ns = v;
+        else
+            tx.way.doppler_hz = v;
         return apply();
     }
     if (key == "pacing") {
-        if (value != "realtime" && value != "fast")
-            throw std::runtime_error("virtual radio: pacing is '" + value + "', use realtime or fast");
-        d_medium->set_fast(value == "fast");
+        d_medium->set_pace(parse_pacing(value));
+    } else if (key == "fading") {
+        if (value != "continuous" && value != "burst")
+            throw std::runtime_error("virtual radio: fading is '" + value + "', use continuous or burst");
+        rx.path.burst_fading = value == "burst";
+        apply();
     } else if (key == "taps") {
         rx.path.taps = parse_taps(key, value);
         rx.path.profile.clear();
@@ -115,6 +147,21 @@ void loopback::writeSetting(const std::string& key, const std::string& value)
     } else if (key == "profile") {
         rx.path.profile = parse_profile(key, value);
         d_profile = value;
+        apply();
+    } else if (key == "tx_taps") { // empty: as the receiver has it
+        auto taps = value.find_first_not_of(" ;") == std::string::npos ? decltype(tx.way.taps)()
+                                                                       : parse_taps(key, value);
+        check_own(key, taps.size());
+        tx.way.taps = std::move(taps);
+        tx.way.profile.clear();
+        d_own_taps = value;
+        d_own_profile.clear();
+        apply();
+    } else if (key == "tx_profile") {
+        auto profile = parse_profile(key, value);
+        check_own(key, profile.size());
+        tx.way.profile = std::move(profile);
+        d_own_profile = value;
         apply();
     } else {
         try {
@@ -144,7 +191,13 @@ std::string loopback::readSetting(const std::string& key) const
     if (key == "noise_dbm") return number_text(rx.path.noise_dbm);
     if (key == "doppler_hz") return number_text(rx.path.doppler_hz);
     if (key == "delay_ns") return number_text(rx.path.delay_ns);
-    if (key == "pacing") return d_medium->fast() ? "fast" : "realtime";
+    if (key == "tx_path_loss_db") return number_text(tx.way.path_loss_db);
+    if (key == "tx_delay_ns") return number_text(tx.way.delay_ns);
+    if (key == "tx_doppler_hz") return number_text(tx.way.doppler_hz);
+    if (key == "tx_taps") return d_own_taps;
+    if (key == "tx_profile") return d_own_profile;
+    if (key == "fading") return rx.path.burst_fading ? "burst" : "continuous";
+    if (key == "pacing") return name_of(d_medium->pace());
     if (key == "taps") return d_taps;
     if (key == "profile") return d_profile;
     if (key.size() > 3 && (key.rfind("tx_", 0) == 0 || key.rfind("rx_", 0) == 0)) {
@@ -178,11 +231,15 @@ SoapySDR::ArgInfoList loopback::getSettingInfo() const
         info->units = n.unit;
         info->range = SoapySDR::Range(n.low, n.high);
     }
-    add(texts[0], "Pacing", "of the whole medium: in real time, or as fast as transmitters and receivers go",
-        SoapySDR::ArgInfo::STRING)->options = { "realtime", "fast" };
-    add(texts[1], "Taps", "static multipath at the receiver's rate, such as 1;0.3+0.2j", SoapySDR::ArgInfo::STRING);
-    add(texts[2], "Power-delay profile", "dB, such as 0;-4;-8: Rayleigh taps in place of static ones",
-        SoapySDR::ArgInfo::STRING);
+    const auto text = SoapySDR::ArgInfo::STRING;
+    add("pacing", "Pacing", "of the whole medium: in real time, or as fast as transmitters and receivers go; in "
+        "lockstep time stands still where nobody transmits", text)->options = { "realtime", "fast", "lockstep" };
+    add("taps", "Taps", "static multipath at the receiver's rate, such as 1;0.3+0.2j", text);
+    add("profile", "Power-delay profile", "dB, such as 0;-4;-8: Rayleigh taps in place of static ones", text);
+    add("fading", "Fading", "of Rayleigh taps: with doppler_hz, or drawn anew where a burst begins", text)->options =
+        { "continuous", "burst" };
+    add("tx_taps", "Own taps", "of this transmitter, in place of the receivers' taps", text);
+    add("tx_profile", "Own power-delay profile", "of this transmitter, in place of the receivers'", text);
     for (const std::string side : { "tx_", "rx_" }) {
         const std::string of = side == "tx_" ? "transmitter: " : "receiver: ";
         add(side + "preset", "Impairment preset", of + "all of its impairments", SoapySDR::ArgInfo::STRING)->options =
@@ -199,7 +256,8 @@ SoapySDR::ArgInfoList loopback::getSettingInfo() const
 
 std::vector<std::string> loopback::listSensors() const
 {
-    return { "lo_locked", "rssi_dbm", "transmitters", "overflows", "underflows", "adc_clipped", "dac_clipped" };
+    return { "lo_locked", "rssi_dbm", "transmitters", "overflows", "underflows", "adc_clipped", "dac_clipped",
+             "tx_first", "tx_next" };
 }
 
 SoapySDR::ArgInfo loopback::getSensorInfo(const std::string& key) const
@@ -209,7 +267,10 @@ SoapySDR::ArgInfo loopback::getSensorInfo(const std::string& key) const
     info.type = key == "lo_locked" ? SoapySDR::ArgInfo::BOOL
                                    : key == "rssi_dbm" ? SoapySDR::ArgInfo::FLOAT : SoapySDR::ArgInfo::INT;
     info.units = key == "rssi_dbm" ? "dBm" : "";
-    info.description = key == "transmitters" ? "on the air in this medium" : "";
+    info.description = key == "transmitters" ? "on the air in this medium"
+                       : key == "tx_first"   ? "number of the transmit stream's first sample in the medium's time"
+                       : key == "tx_next"    ? "number of the transmit stream's next sample"
+                                             : "";
     info.value = readSensor(key);
     return info;
 }
@@ -223,6 +284,8 @@ std::string loopback::readSensor(const std::string& key) const
     if (key == "underflows") return std::to_string(d_tx ? d_tx->underflows() : 0);
     if (key == "adc_clipped") return std::to_string(d_rx ? d_rx->clipped() : 0);
     if (key == "dac_clipped") return std::to_string(d_tx ? d_tx->clipped() : 0);
+    if (key == "tx_first") return std::to_string(d_tx ? d_tx->first() : d_last_first);
+    if (key == "tx_next") return std::to_string(d_tx ? d_tx->next() : d_last_next);
     if (key == "transmitters") {
         int count = 0;
         for (int i = 0; i < medium::max_air; i++)

@@ -3,9 +3,12 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
+#include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <new>
@@ -16,9 +19,8 @@ namespace gr::diffusion::soapy {
 namespace {
 
 constexpr uint64_t magic = 0x6f69646172667267; // "grfradio"
-constexpr uint32_t layout = 1;
+constexpr uint32_t layout = 2;
 constexpr off_t user_byte = 0, air_byte = 100, listener_byte = 200;
-const char* const folder = "/dev/shm";
 
 std::string prefix() { return "gr-diffusion-" + std::to_string(::getuid()) + "-"; }
 
@@ -43,6 +45,8 @@ bool lock_file(int file, short type, off_t byte, bool wait)
     return result == 0;
 }
 
+const std::string remedy = "make room there, or let GR_DIFFUSION_SHM name another folder, the same for all programs";
+
 [[noreturn]] void fail(const std::string& path, const std::string& what)
 {
     throw std::runtime_error("virtual radio: shared memory " + path + " " + what);
@@ -53,7 +57,7 @@ bool lock_file(int file, short type, off_t byte, bool wait)
 struct medium::header {
     uint64_t magic;
     uint32_t layout;
-    std::atomic<uint32_t> fast;
+    std::atomic<uint32_t> pace; //!< a pacing
     int64_t epoch_ns;
     air airs[max_air];
     listener listeners[max_listeners];
@@ -63,7 +67,8 @@ static_assert(std::atomic<double>::is_always_lock_free && std::atomic<int64_t>::
               "shared between processes");
 
 namespace {
-constexpr size_t header_space = 8192;
+constexpr size_t header_space = size_t(1) << 17;
+constexpr uint64_t least_room = uint64_t(16) << 20;
 }
 
 medium::medium(const std::string& name) : d_my_air(max_air), d_my_listeners(max_listeners)
@@ -74,7 +79,7 @@ medium::medium(const std::string& name) : d_my_air(max_air), d_my_listeners(max_
             std::string::npos)
         throw std::runtime_error("virtual radio: medium is '" + name +
                                  "', use 1 to 64 letters, digits, dots, hyphens and underscores");
-    d_path = std::string(folder) + "/" + prefix() + name;
+    d_path = folder() + "/" + prefix() + name;
     d_size = header_space + max_air * ring_size * sizeof(std::complex<float>);
 
     for (int attempt = 0; d_file < 0; attempt++) {
@@ -92,9 +97,12 @@ medium::medium(const std::string& name) : d_my_air(max_air), d_my_listeners(max_
                 fail(d_path, "comes and goes; try again");
             continue;
         }
-        if (alone && (::ftruncate(file, 0) != 0 || ::ftruncate(file, off_t(d_size)) != 0)) {
+        // The header's pages now: on a full disk they must be an error here, not a SIGBUS when they are touched.
+        if (alone && (::ftruncate(file, 0) != 0 || ::ftruncate(file, off_t(d_size)) != 0 ||
+                      ::posix_fallocate(file, 0, off_t(header_space)) != 0)) {
+            ::unlink(d_path.c_str());
             ::close(file);
-            fail(d_path, std::string("cannot be sized: ") + std::strerror(errno));
+            fail(d_path, "cannot be made: no room; " + remedy);
         }
         if (!alone && size_t(status.st_size) != d_size) {
             ::close(file);
@@ -135,7 +143,7 @@ medium::~medium()
 void medium::clean()
 {
     std::error_code ignored;
-    for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    for (const auto& entry : std::filesystem::directory_iterator(folder(), ignored)) {
         if (entry.path().filename().string().rfind(prefix(), 0) != 0)
             continue;
         const int file = ::open(entry.path().c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -148,8 +156,30 @@ void medium::clean()
 }
 
 int64_t medium::clock_ns() const { return monotonic_ns() - d_header->epoch_ns; }
-bool medium::fast() const { return d_header->fast.load(std::memory_order_relaxed) != 0; }
-void medium::set_fast(bool fast) { d_header->fast.store(fast); }
+pacing medium::pace() const { return pacing(d_header->pace.load(std::memory_order_relaxed)); }
+void medium::set_pace(pacing pace) { d_header->pace.store(uint32_t(pace)); }
+
+int64_t medium::latest_listener_ns() const
+{
+    int64_t latest = 0;
+    for (int i = 0; i < max_listeners; i++)
+        if (listening(i).active.load() && listener_alive(i))
+            latest = std::max(latest, listening(i).time_ns.load());
+    return latest;
+}
+
+std::string medium::folder()
+{
+    if (const char* given = std::getenv("GR_DIFFUSION_SHM"); given && *given)
+        return given;
+    struct statvfs status;
+    const std::string usual = "/dev/shm";
+    // By its size, not by what is free: all programs of a machine come to the same answer at any time.
+    if (::statvfs(usual.c_str(), &status) != 0 ||
+        (status.f_blocks > 0 && uint64_t(status.f_blocks) * status.f_frsize < least_room))
+        return "/tmp";
+    return usual;
+}
 
 bool medium::lock(short type, off_t byte, bool wait) const { return lock_file(d_file, type, byte, wait); }
 
@@ -172,11 +202,17 @@ int medium::claim_air()
         const size_t bytes = ring_size * sizeof(std::complex<float>);
         if (::posix_fallocate(d_file, off_t(header_space + i * bytes), off_t(bytes)) != 0) {
             lock(F_UNLCK, air_byte + i, false);
-            fail(d_path, "has no room for a transmitter's 8 MiB; make room in /dev/shm");
+            fail(d_path, "has no room for a transmitter's 8 MiB; " + remedy);
         }
         d_my_air[i] = true;
-        on_air(i).active = 0; // an owner that was killed left it on
-        on_air(i).version.fetch_and(~1u);
+        air& a = on_air(i);
+        a.active = 0; // an owner that was killed left it on, or half written
+        a.version.fetch_and(~1u);
+        a.bursts = 0;
+        a.path_loss_db = a.delay_ns = a.doppler_hz = 0;
+        a.tap_count = a.profile_count = 0;
+        a.way_version.fetch_add(1);
+        a.generation.fetch_add(1);
         return i;
     }
     return -1;

@@ -22,9 +22,30 @@ struct air {
     std::atomic<double> rate;       //!< samples/s by the medium's clock (the radio's clock error included)
     std::atomic<double> frequency;  //!< Hz, likewise
     std::atomic<int64_t> first, head;
+    std::atomic<uint32_t> generation; //!< another with every owner of this ring
+
+    //! Where bursts begin: the last max_marks of `bursts`, burst k at k modulo max_marks. Stored before head.
+    static constexpr uint64_t max_marks = 1024;
+    std::atomic<uint64_t> bursts;
+    std::atomic<int64_t> burst_at[max_marks];
+
+    //! The way from this transmitter, besides what a receiver has for all: changed with version odd.
+    std::atomic<uint32_t> way_version; //!< another with every change
+    std::atomic<double> path_loss_db, delay_ns, doppler_hz;
+    static constexpr uint32_t max_taps = 64;
+    std::atomic<uint32_t> tap_count, profile_count; //!< 0: as the receiver has it
+    std::atomic<float> taps[2 * max_taps];          //!< real, imaginary
+    std::atomic<float> profile[max_taps];           //!< mean powers
 };
 
-//! How far a receiver has come, for transmitters that wait for it (pacing "fast").
+//! How a medium's time passes.
+enum class pacing : uint32_t {
+    realtime, //!< by the clock
+    fast,     //!< as fast as transmitters and receivers go; by the clock where nobody transmits
+    lockstep  //!< likewise, but where nobody transmits it stands still: the same samples every time
+};
+
+//! How far a receiver has come, for transmitters that wait for it (not in real time).
 struct listener {
     std::atomic<uint32_t> active;
     std::atomic<int64_t> time_ns;
@@ -54,8 +75,17 @@ public:
     //! Nanoseconds since the medium was made.
     int64_t clock_ns() const;
 
-    bool fast() const;
-    void set_fast(bool fast);
+    pacing pace() const;
+    void set_pace(pacing pace);
+    //! Not by the clock: transmitters and receivers wait for each other.
+    bool fast() const { return pace() != pacing::realtime; }
+    bool lockstep() const { return pace() == pacing::lockstep; }
+    //! Time of the receiver that has come furthest, 0 if there is none.
+    int64_t latest_listener_ns() const;
+
+    /*! Where segments lie: $GR_DIFFUSION_SHM if set, else /dev/shm, or /tmp where that is missing or has less
+     * than 16 MiB in all. All programs that are to meet must agree. */
+    static std::string folder();
 
     //! A ring or listener for this process; -1: all are taken. Released by release_* or when the process ends.
     int claim_air();

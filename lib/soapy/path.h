@@ -19,9 +19,24 @@ struct path_settings {
     std::vector<double> profile;                        //!< mean powers of Rayleigh taps instead, if any
     double doppler_hz = 0;                              //!< of the Rayleigh taps, 0: frozen
     double delay_ns = 0;
+    bool burst_fading = false; //!< Rayleigh taps are drawn anew where a burst begins
+
+    bool operator==(const path_settings& other) const
+    {
+        return path_loss_db == other.path_loss_db && noise_dbm == other.noise_dbm && delay_ns == other.delay_ns &&
+               same_fading(other);
+    }
+    bool same_fading(const path_settings& other) const
+    {
+        return taps == other.taps && profile == other.profile && doppler_hz == other.doppler_hz &&
+               burst_fading == other.burst_fading;
+    }
 };
 
-//! What arrives at a receiver from one ring: resampled, delayed, faded, and moved in frequency.
+/*! What arrives at a receiver from one ring: resampled, delayed, faded, and moved in frequency.
+ *
+ * The receiver's path loss and delay and the transmitter's own add up; a transmitter's own taps or profile take
+ * the place of the receiver's. Nothing depends on how the samples are cut into calls. */
 class path
 {
 public:
@@ -36,13 +51,15 @@ public:
              const path_settings& settings,
              std::complex<float>* out);
 
-    //! Takes the settings' taps or profile.
+    //! Takes the settings' taps or profile, or the transmitter's own. Drawn taps begin anew.
     void configure(const path_settings& settings, double rate);
 
-    //! First receiver sample at `rate` that cannot be computed yet, and whether anything is to come.
+    //! First receiver sample at `rate` that cannot be computed yet.
     int64_t horizon(double rate, const path_settings& settings) const;
 
 private:
+    void take_way();
+    void fade(size_t n, double at, double step, const path_settings& settings);
     double position(int64_t sample, double rate, const path_settings& settings) const;
 
     const medium& d_medium;
@@ -50,12 +67,18 @@ private:
     uint64_t d_seed;
     dsp::interpolator d_interpolator;
     dsp::multipath d_multipath;
-    bool d_flat = true;
+    bool d_flat = true, d_tuned = false;
     size_t d_tail = 0;        //!< samples of echo still to come after the signal's end
-    double d_phase = 0;       //!< of the frequency offset, radians
+    double d_offset = 0;      //!< frequency offset, Hz
+    double d_cycles = 0;      //!< of the frequency offset at the receiver's sample d_since
+    int64_t d_since = 0;
     int64_t d_next = -1;      //!< receiver sample that continues the last call
-    double d_position = 0;    //!< of that sample in the ring
-    uint32_t d_version = 0;
+    int64_t d_base = 0;       //!< receiver sample that lies at d_position in the ring
+    double d_position = 0;
+    uint32_t d_version = 0, d_generation = 0, d_way_version = 0;
+    int64_t d_faded = 0;      //!< receiver sample up to which the fading has gone
+    uint64_t d_drawn = 0;     //!< bursts whose taps have been drawn
+    path_settings d_way = { 0, 0, {}, {}, 0, 0, false }; //!< the transmitter's own
     std::vector<std::complex<float>> d_window, d_signal;
 };
 

@@ -33,21 +33,24 @@ receiver::~receiver()
     d_medium->release_listener(d_listener);
 }
 
-int64_t receiver::index_at(int64_t ns) const { return int64_t(std::ceil(double(ns) * 1e-9 * true_rate())); }
+//! The first sample at or after a time; rounding must not make it the next one.
+int64_t receiver::index_at(int64_t ns) const { return int64_t(std::ceil(double(ns) * 1e-9 * true_rate() - 1e-4)); }
 int64_t receiver::time_of(int64_t index) const { return int64_t(std::floor(double(index) / true_rate() * 1e9)); }
 
 void receiver::start(std::optional<int64_t> time_ns, size_t count)
 {
     std::lock_guard<std::mutex> lock(d_mutex);
     int64_t now = d_medium->clock_ns();
-    if (d_medium->fast()) { // from what is sent next
+    if (d_medium->fast()) { // from what is sent next; in lockstep from the beginning, if nothing was sent yet
         now = 0;
         for (int i = 0; i < medium::max_air; i++) {
             const auto& air = d_medium->on_air(i);
-            if (air.active.load() && air.rate.load() > 0)
+            const bool sent = !d_medium->lockstep() || air.head.load() > air.first.load();
+            if (air.active.load() && air.rate.load() > 0 && sent)
                 now = std::max(now, int64_t(double(air.head.load()) / air.rate.load() * 1e9));
         }
-        if (now == 0)
+        now = std::max(now, d_medium->latest_listener_ns());
+        if (now == 0 && !d_medium->lockstep())
             now = d_medium->clock_ns();
     }
     d_next = index_at(time_ns ? std::max(*time_ns, now) : now);
@@ -75,8 +78,7 @@ void receiver::set(const receiver_settings& settings)
     const bool rate_changed =
         settings.rate != d_settings.rate || settings.clock_ppm != d_settings.clock_ppm;
     const auto &old = d_settings.path, &now = settings.path;
-    const bool path_changed = rate_changed || !d_configured || old.taps != now.taps || old.profile != now.profile ||
-                              old.doppler_hz != now.doppler_hz;
+    const bool path_changed = rate_changed || !d_configured || !old.same_fading(now);
     const int64_t time = time_of(d_next);
     d_settings = settings;
     if (rate_changed)
@@ -123,6 +125,8 @@ int64_t receiver::fast_horizon()
         return std::max(due, d_next);
     if (tail > d_next) // what is left of streams that ended
         return tail;
+    if (d_medium->lockstep())
+        return d_next;
     // Silence, in real time.
     const auto now = std::chrono::steady_clock::now();
     const double waited = std::chrono::duration<double>(now - d_wall).count();
@@ -203,15 +207,20 @@ void receiver::front_end(std::complex<float>* out, size_t n)
     d_rssi = 10 * std::log10(std::max(power / double(n), 1e-20));
     if (d_settings.agc) {
         double gain_db = d_agc_gain;
-        for (size_t start = 0; start < n; start += agc_block) {
-            const size_t m = std::min(agc_block, n - start);
+        for (size_t start = 0; start < n;) {
+            const size_t m = std::min(agc_block - d_agc_count, n - start); // blocks go on from call to call
             const float gain = float(std::pow(10.0, gain_db / 20));
-            double level = 0;
             for (size_t i = start; i < start + m; i++) {
                 out[i] *= gain;
-                level += std::norm(out[i]);
+                d_agc_level += std::norm(out[i]);
             }
-            const double error = agc_target_db - 10 * std::log10(std::max(level / double(m), 1e-20));
+            start += m;
+            d_agc_count += m;
+            if (d_agc_count < agc_block)
+                break;
+            const double error = agc_target_db - 10 * std::log10(std::max(d_agc_level / double(agc_block), 1e-20));
+            d_agc_count = 0;
+            d_agc_level = 0;
             // Down fast (an overload costs everything), up slowly.
             gain_db += std::clamp(error, -6.0, 1.0) * (error < 0 ? 0.5 : 0.1);
             gain_db = std::clamp(gain_db, 0.0, 80.0);

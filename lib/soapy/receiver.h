@@ -33,7 +33,8 @@ struct receiver_settings {
  * impairments, ADC.
  *
  * Real time: a sample can be read once its time has come; a reader that falls behind loses samples
- * (overflow). Fast: as soon as every transmitter that is on the air has sent it; with none, in real time. */
+ * (overflow). Fast: as soon as every transmitter that is on the air has sent it; with none, in real time.
+ * Lockstep: likewise; with none, nothing can be read. */
 class receiver
 {
 public:
@@ -90,6 +91,8 @@ private:
     int d_listener = -1;
     int64_t d_next = 0; //!< index of the next sample
     int64_t d_left = 0; //!< of a finite acquisition
+    size_t d_agc_count = 0; //!< samples of the block whose level the AGC is measuring
+    double d_agc_level = 0;
     std::complex<float> d_dc = 0;
     bool d_active = false, d_finite = false, d_configured = false;
     std::chrono::steady_clock::time_point d_wall; //!< up to when silence has been paced

@@ -15,6 +15,8 @@ constexpr size_t piece = 4096;
 constexpr size_t max_events = 64;
 // A burst without a time goes out this much later than asked for: what follows has time to arrive.
 constexpr int64_t lead_ns = 10000000;
+// After so many samples of exact silence another burst begins, for programs that send a stream with gaps.
+constexpr int gap = 64;
 } // namespace
 
 transmitter::transmitter(std::shared_ptr<medium> m) : d_medium(std::move(m)), d_converter(12, 1.0)
@@ -31,17 +33,15 @@ transmitter::~transmitter()
     d_medium->release_air(d_air);
 }
 
-int64_t transmitter::index_at(int64_t ns) const { return int64_t(std::ceil(double(ns) * 1e-9 * true_rate())); }
+//! The first sample at or after a time; rounding must not make it the next one.
+int64_t transmitter::index_at(int64_t ns) const { return int64_t(std::ceil(double(ns) * 1e-9 * true_rate() - 1e-4)); }
 
 int64_t transmitter::now_ns() const
 {
     if (!d_medium->fast())
         return d_medium->clock_ns();
-    int64_t latest = 0; // the fast medium's time is its listeners'
-    for (int i = 0; i < medium::max_listeners; i++)
-        if (d_medium->listening(i).active.load() && d_medium->listener_alive(i))
-            latest = std::max(latest, d_medium->listening(i).time_ns.load());
-    return latest > 0 ? latest : d_medium->clock_ns();
+    const int64_t latest = d_medium->latest_listener_ns(); // the fast medium's time is its listeners'
+    return latest > 0 || d_medium->lockstep() ? latest : d_medium->clock_ns();
 }
 
 //! Index up to which samples may be written now.
@@ -79,6 +79,29 @@ void transmitter::publish(bool restart)
     air.version.fetch_add(1);
 }
 
+void transmitter::publish_way()
+{
+    auto& air = d_medium->on_air(d_air);
+    const auto& way = d_settings.way;
+    if (way == d_published)
+        return;
+    d_published = way;
+    air.version.fetch_add(1);
+    air.path_loss_db = way.path_loss_db;
+    air.delay_ns = way.delay_ns;
+    air.doppler_hz = way.doppler_hz;
+    air.tap_count = uint32_t(way.taps.size());
+    for (size_t i = 0; i < way.taps.size(); i++) {
+        air.taps[2 * i] = way.taps[i].real();
+        air.taps[2 * i + 1] = way.taps[i].imag();
+    }
+    air.profile_count = uint32_t(way.profile.size());
+    for (size_t i = 0; i < way.profile.size(); i++)
+        air.profile[i] = float(way.profile[i]);
+    air.way_version.fetch_add(1);
+    air.version.fetch_add(1);
+}
+
 void transmitter::start()
 {
     std::lock_guard<std::mutex> lock(d_mutex);
@@ -87,9 +110,10 @@ void transmitter::start()
     auto& air = d_medium->on_air(d_air);
     const int64_t now = index_at(now_ns());
     // What an earlier stream left on its way goes out first, if it is still due.
-    const bool tail = air.rate.load() == true_rate() && air.head.load() > now &&
-                      air.head.load() < now + int64_t(medium::ring_size / 2);
-    d_next = air.head;
+    const int64_t head = air.head.load();
+    const bool due = d_medium->lockstep() ? head > 0 && head >= now : head > now;
+    const bool tail = air.rate.load() == true_rate() && due && head < now + int64_t(medium::ring_size / 2);
+    d_next = head;
     publish(!tail);
     d_in_burst = d_dropping = false;
     air.between = 1;
@@ -111,6 +135,7 @@ void transmitter::set(const transmitter_settings& settings)
     if (d_settings.bits > 0)
         d_converter.set_bits(d_settings.bits);
     d_impairments.set("sample_rate", settings.rate);
+    publish_way();
     if (d_active)
         publish(false);
 }
@@ -131,14 +156,21 @@ void transmitter::silence(int64_t from, int64_t to)
 
 void transmitter::begin_burst(std::optional<int64_t> time_ns)
 {
-    const int64_t head = d_medium->on_air(d_air).head, now = now_ns();
+    auto& air = d_medium->on_air(d_air);
+    const int64_t head = air.head, now = now_ns();
     if (time_ns && index_at(*time_ns) < std::max(head, index_at(now))) {
         report(SOAPY_SDR_TIME_ERROR, 0, *time_ns);
         d_dropping = true;
         return;
     }
-    d_next = time_ns ? index_at(*time_ns) : std::max(head, index_at(now + lead_ns));
+    if (time_ns)
+        d_next = index_at(*time_ns);
+    else if (d_medium->lockstep() && index_at(now) <= head)
+        d_next = head; // the same whatever the listeners have read meanwhile
+    else
+        d_next = std::max(head, index_at(now + lead_ns));
     d_in_burst = true;
+    d_silent = gap;
 }
 
 int transmitter::write(const std::complex<float>* x,
@@ -190,6 +222,24 @@ int transmitter::write(const std::complex<float>* x,
     return int(m);
 }
 
+//! Notes where bursts begin among the next n samples.
+void transmitter::mark_bursts(const std::complex<float>* x, size_t n)
+{
+    auto& air = d_medium->on_air(d_air);
+    for (size_t i = 0; i < n; i++) {
+        if (x[i] == 0.0f) {
+            d_silent++;
+            continue;
+        }
+        if (d_silent >= gap) {
+            const uint64_t k = air.bursts.load(std::memory_order_relaxed);
+            air.burst_at[k % air::max_marks] = d_next + int64_t(i);
+            air.bursts.store(k + 1, std::memory_order_release);
+        }
+        d_silent = 0;
+    }
+}
+
 void transmitter::put(const std::complex<float>* x, size_t n)
 {
     auto& air = d_medium->on_air(d_air);
@@ -199,6 +249,7 @@ void transmitter::put(const std::complex<float>* x, size_t n)
         const size_t at = size_t(d_next) % medium::ring_size;
         const size_t m = std::min({ n, piece, medium::ring_size - at });
         std::complex<float>* out = ring + at;
+        mark_bursts(x, m);
         if (d_settings.bits > 0) {
             d_converter.process(x, out, m);
             d_clipped = d_converter.clipped();

@@ -4,6 +4,7 @@
 #include "dsp/impairments.h"
 #include "dsp/quantizer.h"
 #include "medium.h"
+#include "path.h"
 #include <condition_variable>
 #include <deque>
 #include <memory>
@@ -21,14 +22,15 @@ struct transmitter_settings {
     double cfo_hz = 0;       //!< carrier error beyond the clock's
     double buffer_ms = 100;  //!< how far ahead of the air samples are taken
     int bits = 12;           //!< of the DAC, 0: a perfect one
+    path_settings way = { 0, 0, {}, {}, 0, 0, false }; //!< of its own, besides what each receiver has for all
 };
 
 /*! One transmit stream: DAC, impairments and gain, then onto the air in time.
  *
  * Real time: samples are taken until buffer_ms ahead of the clock, then write() waits. When the air
  * catches up with the last sample inside a burst, that is an underflow: silence goes out, the samples
- * that come next are sent as soon as possible. Fast: write() waits for the slowest listener instead, and
- * for a listener if there is none. */
+ * that come next are sent as soon as possible. Fast and lockstep: write() waits for the slowest listener
+ * instead, and for a listener if there is none; in lockstep bursts without a time follow each other at once. */
 class transmitter
 {
 public:
@@ -64,6 +66,9 @@ public:
         std::lock_guard<std::mutex> lock(d_mutex);
         return f(d_impairments);
     }
+    //! Numbers of the first and the next sample, at this radio's rate in the medium's time.
+    int64_t first() const { return d_medium->on_air(d_air).first.load(); }
+    int64_t next() const { return d_medium->on_air(d_air).head.load(); }
     uint64_t underflows() const { return d_underflows; }
     uint64_t clipped() const { return d_clipped; }
 
@@ -73,7 +78,9 @@ private:
     int64_t now_ns() const;
     int64_t limit() const;
     void publish(bool restart);
+    void publish_way();
     void begin_burst(std::optional<int64_t> time_ns);
+    void mark_bursts(const std::complex<float>* x, size_t n);
     void put(const std::complex<float>* x, size_t n);
     void silence(int64_t from, int64_t to);
     void report(int code, int flags, int64_t time_ns);
@@ -81,10 +88,12 @@ private:
     std::shared_ptr<medium> d_medium;
     mutable std::mutex d_mutex;
     transmitter_settings d_settings;
+    path_settings d_published = { 0, 0, {}, {}, 0, 0, false };
     dsp::impairments d_impairments;
     dsp::quantizer d_converter;
     int d_air = -1;
     int64_t d_next = 0;      //!< index of the next sample
+    int64_t d_silent = 0;    //!< samples of exact silence up to it
     bool d_active = false, d_in_burst = false, d_dropping = false;
     std::atomic<uint64_t> d_underflows{ 0 }, d_clipped{ 0 };
     std::mutex d_event_mutex;

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The main job: a file through an impaired, quantized link, received in three ways from the same samples.
 
-Everything runs in GNU Radio flowgraphs: transmitter and medium write IQ once for each waveform, then each
-receiver gets the same IQ in a flowgraph of its own, so that its CPU time can be told apart.
+Everything runs in GNU Radio flowgraphs: a transmitter in a process of its own sends each waveform once over the
+virtual radio to this process (or, without processes, through the in-memory medium), then each receiver gets the same
+IQ in a flowgraph of its own, so that its CPU time can be told apart.
 """
 import dataclasses
 import time
@@ -18,7 +19,8 @@ from . import diffusion_python as compiled
 from . import metrics
 from .medium import medium, power_profile
 from .ofdm import ofdm_rx, ofdm_tx
-from .radio import exchange
+from .radio import driver_of, exchange
+from .virtual_link import VirtualLink
 
 MODULATIONS = {"bpsk": 1, "qpsk": 2, "qam16": 4, "qam64": 6, "qam256": 8}
 PREFIX = 4  # bytes in front of each chunk: frame number and number of chunks, 2 each
@@ -38,12 +40,23 @@ class Settings:
     payload: int = 112      # bytes a frame, PREFIX included: one LDPC word
     frames: int = 150       # at least; the file goes round until they are sent
     taps: int = 6           # Rayleigh taps of the multipath, powers exp(-k/2), drawn for every frame
-    device: str = "loopback"  # the in-process medium; else SoapySDR arguments, and no medium of ours
+    # "memory": a medium within this process; "loopback": the same over the virtual radio, TX and RX as two
+    # processes; else SoapySDR arguments, and a medium of the device's own
+    device: str = "memory"
     rate: float = 1e6         # of the device, samples/s
     frequency: float = 2.45e9
     tx_gain: float = None
     rx_gain: float = None
     seed: int = 1
+
+    @property
+    def ours(self):
+        """Whether the medium is what these settings say, not a device's own."""
+        return self.device in ("memory", "loopback")
+
+    def plain(self):
+        """The fields as JSON has them."""
+        return {**dataclasses.asdict(self), "file": str(self.file)}
 
     def check(self):
         if self.modulation not in MODULATIONS:
@@ -126,16 +139,25 @@ def packets_in(sink):
 
 
 class Transmission:
-    """Packets through one waveform's transmitter and the medium: IQ, and the channel of each frame."""
+    """Packets through one waveform's transmitter and the medium: IQ, and the channel of each frame.
 
-    def __init__(self, settings, waveform, packets, seed):
+    radio: the VirtualLink of settings.device "loopback" and driver=loopback.
+    """
+
+    def __init__(self, settings, waveform, packets, seed, radio=None):
         s = settings
         self.waveform, self.packets, self.taps_of = waveform, packets, []
+        if s.device == "loopback":
+            (self.iq, self.taps_of), = radio.transmit([s], waveform, packets, seed)
+            return
+        if s.device != "memory" and driver_of(s.device) == "loopback":
+            self.iq = radio.transmit_over(s, waveform, packets)
+            return
         tb = gr.top_block("transmission")
         source = packet_source(packets)
         tx = transmitter(s, waveform)
         sink = blocks.vector_sink_c()
-        if s.device == "loopback":
+        if s.device == "memory":
             channel = medium(s.snr_db, s.adc_bits, s.preset, power_profile(s.taps), True, seed)
             tb.connect(source, *tx, channel, sink)
             tb.run()
@@ -146,6 +168,25 @@ class Transmission:
             tb.connect(source, *tx, sink)
             tb.run()
             self.iq = exchange(sink.data(), s.device, s.rate, s.frequency, s.tx_gain, s.rx_gain)
+
+
+    def first(self, frames):
+        """The same with the first frames only."""
+        part = object.__new__(Transmission)
+        part.waveform, part.packets, part.taps_of = self.waveform, self.packets[:frames], self.taps_of[:frames]
+        end = self.taps_of[frames][0] if frames < len(self.taps_of) else len(self.iq)
+        part.iq = self.iq[:end]
+        return part
+
+    @classmethod
+    def several(cls, points, waveform, packets, seed, radio):
+        """One transmission over the virtual radio, heard by a receiver for each of the settings."""
+        out = []
+        for iq, taps_of in radio.transmit(points, waveform, packets, seed):
+            one = object.__new__(cls)
+            one.waveform, one.packets, one.iq, one.taps_of = waveform, packets, iq, taps_of
+            out.append(one)
+        return out
 
 
 def transmitter(settings, waveform):
@@ -272,31 +313,51 @@ def run(settings, sweep=(), progress=lambda text: None):
     if not data:
         raise ValueError(f"{settings.file} is empty: there is nothing to send")
     packets = split(data, settings.payload, settings.frames)
-    receivers = one_point(settings, packets, progress)
+    points = [settings] + [dataclasses.replace(settings, snr_db=settings.snr_db + offset)
+                           for offset in (sweep if settings.ours else ())]
+    shorter = max(40, len(packets) // 3)  # frames of the sweep's points
+    sent = send(points, packets, shorter, progress)
+    receivers = one_point(settings, sent[0], progress)
     packets_of = {name: detail["packets"] for name, (_, detail) in receivers.items()}
     arrived = {name: join(received) == data for name, received in packets_of.items()}
     details = {name: detail for name, (_, detail) in receivers.items()}
     curve = []
-    for offset in sweep if settings.device == "loopback" else ():
-        progress(f"sweep: SNR {settings.snr_db + offset:.0f} dB")
-        point = dataclasses.replace(settings, snr_db=settings.snr_db + offset)
-        part = one_point(point, packets[:max(40, len(packets) // 3)], lambda text: None)
+    for point, pair in zip(points[1:], sent[1:]):
+        progress(f"sweep: SNR {point.snr_db:.0f} dB")
+        part = one_point(point, pair, lambda text: None)
         curve.append((point.snr_db, {name: figure for name, (figure, _) in part.items()}))
     return {"data": data, "packets": packets, "receivers": {n: f for n, (f, _) in receivers.items()},
             "arrived": arrived, "details": details, "curve": curve, "packets_of": packets_of}
 
 
-def one_point(settings, packets, progress):
-    """Both transmissions, all receivers: {name: (figures, detail)}."""
-    progress("stock waveform")
-    stock = Transmission(settings, "stock", packets, settings.seed)
+def send(points, packets, shorter, progress):
+    """[{waveform: Transmission}] for each of the settings; all but the first with fewer frames."""
+    first, waveforms = points[0], ("stock", "native")
+    if first.device == "loopback" or driver_of(first.device) == "loopback":
+        with VirtualLink() as radio:
+            if not first.ours:
+                return [{w: Transmission(first, w, packets, first.seed, radio) for w in waveforms}]
+            sent = {}
+            for w in waveforms:
+                progress(f"{w} waveform over the virtual radio")
+                sent[w] = Transmission.several(points, w, packets, first.seed, radio)
+            return [{w: sent[w][i] if i == 0 else sent[w][i].first(shorter) for w in waveforms}
+                    for i in range(len(points))]
+    out = []
+    for point in points:
+        progress(f"transmission at SNR {point.snr_db:.0f} dB")
+        out.append({w: Transmission(point, w, packets if not out else packets[:shorter], point.seed)
+                    for w in waveforms})
+    return out
+
+
+def one_point(settings, sent, progress):
+    """All receivers on their waveform's transmission: {name: (figures, detail)}."""
     progress("stock receiver")
-    receptions = {"stock": (receive_stock(stock.iq), stock)}
-    progress("native waveform")
-    native = Transmission(settings, "native", packets, settings.seed)
+    receptions = {"stock": (receive_stock(sent["stock"].iq), sent["stock"])}
     for name, (estimator, demapper) in CHAINS.items():
         progress(f"{name} receiver ({estimator}, {demapper})")
-        receptions[name] = (receive(native.iq, estimator, demapper), native)
+        receptions[name] = (receive(sent["native"].iq, estimator, demapper), sent["native"])
     out = {}
     for name, (reception, transmission) in receptions.items():
         figure, detail = figures(reception, transmission, settings)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Send a file through an impaired, quantized link and receive it in three ways.
 
-The file is cut into frames and sent through the transmitter's impairments (amplifier, IQ imbalance, phase
-noise, CFO), multipath that changes with every frame, noise, and an ADC of few bits. Three receivers get it:
+The file is cut into frames, which a process of its own transmits over the virtual radio: the transmitter's
+impairments (amplifier, IQ imbalance, phase noise), multipath that changes with every frame, noise, and an ADC
+of few bits. This process receives it. Three receivers get the samples:
 the stock GNU Radio OFDM receiver (on a stock-waveform transmission of the same packets through the same
 medium), the best classical chain of ours, and the diffusion chain; the last two on the same IQ. The file
 goes round until enough frames are sent; it has arrived intact if every chunk got through once and its
@@ -10,6 +11,7 @@ checksum fits. Exit status 0: the file arrived with the diffusion chain.
 
 example:
     gr-diffusion link --snr 10 --adc-bits 4 --constellation qam16 --json results.json
+    gr-diffusion link --device driver=lime --rx-gain 40 --tx-gain 30
 """
 import sys
 import time
@@ -36,9 +38,11 @@ def add_arguments(parser):
     parser.add_argument("--payload", type=int, metavar="BYTES", help="bytes a frame (%(default)s)")
     parser.add_argument("--frames", type=int, metavar="N", help="frames to send, at least (%(default)s)")
     parser.add_argument("--device", metavar="ARGS",
-                        help="loopback: the in-process medium; else SoapySDR arguments of a radio that sends and "
-                             "receives, such as driver=loopback,adc_bits=3 (then --snr, --adc-bits and --preset are "
-                             "the radio's business) (%(default)s)")
+                        help="loopback: the virtual radio, set by --snr, --adc-bits and --preset; else SoapySDR "
+                             "arguments of a radio that sends and receives, such as driver=loopback,adc_bits=3 (then "
+                             "these are the radio's business) (%(default)s)")
+    parser.add_argument("--in-process", action="store_true",
+                        help="transmitter and the same medium within this process: no radio, no shared memory")
     parser.add_argument("--rate", type=float, metavar="HZ", help="sample rate of the device (%(default)s)")
     parser.add_argument("--freq", type=float, metavar="HZ", help="carrier frequency of the device (%(default)s)")
     parser.add_argument("--tx-gain", type=float, metavar="DB", help="of the device (its own choice)")
@@ -49,7 +53,7 @@ def add_arguments(parser):
     from gnuradio.diffusion.link import Settings
     d = Settings()
     parser.set_defaults(snr=d.snr_db, adc_bits=d.adc_bits, preset=d.preset, constellation=d.modulation, fec=d.fec,
-                        payload=d.payload, frames=d.frames, device=d.device, rate=d.rate, freq=d.frequency)
+                        payload=d.payload, frames=d.frames, device="loopback", rate=d.rate, freq=d.frequency)
 
 
 def example_file():
@@ -79,11 +83,14 @@ def run(args):
     gr.logging().set_default_level(gr.log_levels.warn)
     settings = link.Settings(
         file=args.file or example_file(), snr_db=args.snr, adc_bits=args.adc_bits, preset=args.preset,
-        modulation=args.constellation, fec=args.fec, payload=args.payload, frames=args.frames, device=args.device,
+        modulation=args.constellation, fec=args.fec, payload=args.payload, frames=args.frames,
+        device="memory" if args.in_process else args.device,
         rate=args.rate, frequency=args.freq, tx_gain=args.tx_gain, rx_gain=args.rx_gain, seed=args.seed)
     show = (lambda text: print(f"\r\033[K{text} ...", end="", file=sys.stderr, flush=True)) \
         if sys.stderr.isatty() else (lambda text: None)
     start = time.monotonic()
+    if args.in_process and args.device != "loopback":
+        raise UsageError("--in-process and --device exclude each other: leave one away")
     try:
         settings.check()
     except ValueError as e:
@@ -112,14 +119,15 @@ def run(args):
 
 def title_of(settings):
     """What the file went through, in one line."""
-    through = f"device {settings.device}" if settings.device != "loopback" else (
+    through = f"device {settings.device}" if not settings.ours else (
         f"SNR {settings.snr_db:g} dB, {f'{settings.adc_bits}-bit' if settings.adc_bits else 'no'} ADC, "
-        f"impairments '{settings.preset}', {settings.taps}-tap Rayleigh")
+        f"impairments '{settings.preset}', {settings.taps}-tap Rayleigh, "
+        + ("virtual radio between two processes" if settings.device == "loopback" else "in one process"))
     return f"{settings.modulation}, {settings.fec}, {through}"
 
 
 def machine_results(settings, results, report):
-    ours = settings.device == "loopback"  # a device has a medium of its own
+    ours = settings.ours  # a device has a medium of its own
     return {"file_intact": results["arrived"]["diffusion"],
             "settings": {"file": str(settings.file), "snr_db": settings.snr_db if ours else None,
                          "adc_bits": settings.adc_bits if ours else None,
@@ -152,7 +160,7 @@ def write_report(folder, settings, results):
         plots.channel(folder / "channel.png", carriers, truth,
                       {n: mine * np.vdot(own, truth) / np.vdot(own, own) for n, (_, own, mine) in channels.items()},
                       title)
-    if settings.device == "loopback":
+    if settings.ours:
         curve = results["curve"] + [(settings.snr_db, results["receivers"])]
         plots.error_rates(folder / "error_rates.png",
                           {name: [(snr, f[name]["per"], f[name]["per_interval"], f[name]["ber"]) for snr, f in curve]
