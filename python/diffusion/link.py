@@ -7,7 +7,6 @@ IQ in a flowgraph of its own, so that its CPU time can be told apart.
 """
 import dataclasses
 import time
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,13 +16,13 @@ from gnuradio import blocks, digital, gr
 
 from . import diffusion_python as compiled
 from . import metrics
+from .carousel import PREFIX, join, split  # noqa: F401  (link's packets)
 from .medium import medium, power_profile
 from .ofdm import ofdm_rx, ofdm_tx
 from .radio import driver_of, exchange
 from .virtual_link import VirtualLink
 
 MODULATIONS = {"bpsk": 1, "qpsk": 2, "qam16": 4, "qam64": 6, "qam256": 8}
-PREFIX = 4  # bytes in front of each chunk: frame number and number of chunks, 2 each
 LENGTH_TAG = "packet_len"
 CHAINS = {"classical": ("lmmse", "map"), "diffusion": ("diffusion", "diffusion")}
 
@@ -78,35 +77,6 @@ class Settings:
             raise ValueError(f"rate is {self.rate}, use a positive number of samples/s")
 
 
-# ---- file <-> frames -------------------------------------------------------------------------------
-
-def split(data, payload, frames):
-    """Packets of a carousel: frame number, number of chunks, chunk; the file and its CRC-32 are the chunks."""
-    body = payload - PREFIX
-    stream = data + zlib.crc32(data).to_bytes(4, "big")
-    chunks = [stream[i:i + body] for i in range(0, len(stream), body)]
-    if len(chunks) > 60000:
-        raise ValueError(f"the file needs {len(chunks)} frames of {payload} bytes, 60000 at most")
-    count = max(frames, len(chunks))
-    return [n.to_bytes(2, "big") + len(chunks).to_bytes(2, "big") + chunks[n % len(chunks)] for n in range(count)]
-
-
-def join(packets):
-    """The file from the packets that arrived, None if a chunk is missing or the CRC-32 does not fit."""
-    chunks, total = {}, 0
-    for p in packets:
-        if len(p) <= PREFIX:
-            continue
-        number, total = int.from_bytes(p[:2], "big"), int.from_bytes(p[2:4], "big")
-        if total:
-            chunks.setdefault(number % total, p[PREFIX:])
-    if not total or len(chunks) != total:
-        return None
-    stream = b"".join(chunks[i] for i in range(total))
-    data, crc = stream[:-4], stream[-4:]
-    return data if zlib.crc32(data).to_bytes(4, "big") == crc else None
-
-
 # ---- flowgraphs ------------------------------------------------------------------------------------
 
 class Collector(gr.basic_block):
@@ -122,13 +92,13 @@ class Collector(gr.basic_block):
         self.messages.append(message)
 
 
-def packet_source(packets):
+def packet_source(packets, repeat=False):
     """The packets as a tagged byte stream."""
     tags, at = [], 0
     for p in packets:
         tags.append(gr.tag_utils.python_to_tag((at, pmt.intern(LENGTH_TAG), pmt.from_long(len(p)))))
         at += len(p)
-    return blocks.vector_source_b(list(b"".join(packets)), False, 1, tags)
+    return blocks.vector_source_b(list(b"".join(packets)), repeat, 1, tags)
 
 
 def packets_in(sink):
