@@ -31,36 +31,41 @@ preamble_bank::preamble_bank(const ofdm_geometry& g, double max_cfo)
 
 namespace {
 
-/* c_t = sum_m y_{t+m} conj(s_m) for t = 0 .. n - 1, real and imaginary parts apart: a block of t stays in
- * registers while m runs. */
-DIFFUSION_VECTORISE void correlate_block(const float* __restrict y_re, const float* __restrict y_im,
-                                         const float* __restrict s_re, const float* __restrict s_im,
-                                         size_t length, size_t n, float* __restrict c_re, float* __restrict c_im)
+typedef float eight __attribute__((vector_size(32), aligned(4), may_alias)); // at any address
+
+//! c_t = sum_m y_{t+m} conj(s_m) for 8 x vectors values of t, which stay in registers while m runs.
+template <size_t vectors>
+inline __attribute__((always_inline)) void correlate_block(const float* y_re, const float* y_im, const float* s_re,
+                                                           const float* s_im, size_t length, float* c_re, float* c_im)
 {
-    constexpr size_t block = 16;
+    eight re[vectors] = {}, im[vectors] = {};
+    for (size_t m = 0; m < length; m++) {
+        const auto* a = reinterpret_cast<const eight*>(y_re + m);
+        const auto* b = reinterpret_cast<const eight*>(y_im + m);
+        const float c = s_re[m], d = s_im[m];
+        for (size_t v = 0; v < vectors; v++) {
+            re[v] += a[v] * c;
+            im[v] += b[v] * c;
+            re[v] += b[v] * d;
+            im[v] -= a[v] * d;
+        }
+    }
+    for (size_t v = 0; v < vectors; v++) {
+        reinterpret_cast<eight*>(c_re)[v] = re[v];
+        reinterpret_cast<eight*>(c_im)[v] = im[v];
+    }
+}
+
+/* The same for n values of t, a multiple of 8; real and imaginary parts apart. Five vectors at once: frame_sync
+ * asks for five prefixes. */
+DIFFUSION_VECTORISE void correlate_all(const float* y_re, const float* y_im, const float* s_re, const float* s_im,
+                                       size_t length, size_t n, float* c_re, float* c_im)
+{
     size_t t = 0;
-    for (; t + block <= n; t += block) {
-        float re[block] = {}, im[block] = {};
-        for (size_t m = 0; m < length; m++)
-            for (size_t i = 0; i < block; i++) {
-                const float a = y_re[t + m + i], b = y_im[t + m + i];
-                re[i] += a * s_re[m] + b * s_im[m];
-                im[i] += b * s_re[m] - a * s_im[m];
-            }
-        for (size_t i = 0; i < block; i++) {
-            c_re[t + i] = re[i];
-            c_im[t + i] = im[i];
-        }
-    }
-    for (; t < n; t++) {
-        float re = 0, im = 0;
-        for (size_t m = 0; m < length; m++) {
-            re += y_re[t + m] * s_re[m] + y_im[t + m] * s_im[m];
-            im += y_im[t + m] * s_re[m] - y_re[t + m] * s_im[m];
-        }
-        c_re[t] = re;
-        c_im[t] = im;
-    }
+    for (; t + 40 <= n; t += 40)
+        correlate_block<5>(y_re + t, y_im + t, s_re, s_im, length, c_re + t, c_im + t);
+    for (; t < n; t += 8)
+        correlate_block<1>(y_re + t, y_im + t, s_re, s_im, length, c_re + t, c_im + t);
 }
 
 } // namespace
@@ -69,15 +74,16 @@ void preamble_bank::correlate(int grid, const cf* y, size_t delays, cf* c1, cf* 
 {
     const float* const s = d_templates[size_t(grid - first())].data();
     const size_t n = size_t(d_symbol_len), samples = delays - 1 + 2 * n;
-    d_work.resize(2 * samples + 2 * delays);
-    float *const re = d_work.data(), *const im = re + samples, *const c_re = im + samples, *const c_im = c_re + delays;
+    const size_t rounded = (delays + 7) / 8 * 8, room = rounded + 2 * n; // delays beyond those asked for see zeros
+    d_work.assign(2 * room + 2 * rounded, 0.0f);
+    float *const re = d_work.data(), *const im = re + room, *const c_re = im + room, *const c_im = c_re + rounded;
     for (size_t i = 0; i < samples; i++) {
         re[i] = y[i].real();
         im[i] = y[i].imag();
     }
     for (int word = 0; word < 2; word++) {
         const size_t at = size_t(word) * n;
-        correlate_block(re + at, im + at, s + at, s + 2 * n + at, n, delays, c_re, c_im);
+        correlate_all(re + at, im + at, s + at, s + 2 * n + at, n, rounded, c_re, c_im);
         cf* const c = word ? c2 : c1;
         for (size_t t = 0; t < delays; t++)
             c[t] = { c_re[t], c_im[t] };

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "qam.h"
+#include "engine/scalar_math.h"
+#include "engine/vectorise.h"
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
@@ -58,51 +60,92 @@ void qam::decide(const std::complex<float>* y, uint8_t* labels, size_t n) const
     }
 }
 
-inline void qam::soft_rail(float y, float noise_var, float* llr) const
+namespace {
+
+constexpr size_t chunk = 64; // rails that are worked on together
+
+//! Exact LLRs of one bit of n <= chunk rails. Which levels have it set: the bits of \p set.
+DIFFUSION_VECTORISE void soft_bit(const float* __restrict metric, size_t levels, unsigned set, size_t n,
+                                  float* __restrict llr)
+{
+    // Each side is taken relative to its own best level, so that far points do not underflow to 0/0.
+    float top[2][chunk], sum[2][chunk];
+    for (int side = 0; side < 2; side++)
+        for (size_t i = 0; i < n; i++) {
+            top[side][i] = -INFINITY;
+            sum[side][i] = 0;
+        }
+    for (size_t l = 0; l < levels; l++) {
+        float* const best = top[set >> l & 1];
+        for (size_t i = 0; i < n; i++)
+            best[i] = metric[l * chunk + i] > best[i] ? metric[l * chunk + i] : best[i];
+    }
+    for (size_t l = 0; l < levels; l++) {
+        const float* const best = top[set >> l & 1];
+        float* const total = sum[set >> l & 1];
+        for (size_t i = 0; i < n; i++) {
+            const float x = metric[l * chunk + i] - best[i];
+            total[i] += engine::exp_bounded(x > -60 ? x : -60); // e^-60 is nothing beside the best level's 1
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        llr[i] = top[1][i] - top[0][i] + engine::log_positive(sum[1][i] / sum[0][i]);
+}
+
+DIFFUSION_VECTORISE void level_metrics(const float* __restrict y, const float* __restrict noise_var, float level,
+                                       size_t n, float* __restrict metric)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float d = y[i] - level;
+        metric[i] = -d * d / noise_var[i];
+    }
+}
+
+} // namespace
+
+//! LLRs of n <= chunk rails, bit by bit: llr[b * chunk + i].
+void qam::soft_rails(const float* y, const float* noise_var, float* llr, size_t n) const
 {
     const size_t levels = d_levels.size();
+    float metric[16 * chunk];
+    for (size_t l = 0; l < levels; l++)
+        level_metrics(y, noise_var, d_levels[l], n, metric + l * chunk);
     if (levels == 2) { // a sum of one term needs no exponential
-        const float zero = y - d_levels[0], one = y - d_levels[1];
-        *llr = -one * one / noise_var + zero * zero / noise_var;
+        for (size_t i = 0; i < n; i++)
+            llr[i] = metric[chunk + i] - metric[i];
         return;
     }
-    float metric[16];
-    float best = -INFINITY;
-    for (size_t l = 0; l < levels; l++) {
-        const float d = y - d_levels[l];
-        metric[l] = -d * d / noise_var;
-        best = std::max(best, metric[l]);
-    }
-    for (size_t l = 0; l < levels; l++)
-        metric[l] -= best;
     const int bits = rail_bits();
     for (int b = 0; b < bits; b++) {
-        // Each side is taken relative to its own best level, so that far points do not underflow to 0/0.
-        float top[2] = { -INFINITY, -INFINITY }, sum[2] = { 0, 0 };
-        for (size_t l = 0; l < levels; l++) {
-            const int bit = (l >> (bits - 1 - b)) & 1;
-            top[bit] = std::max(top[bit], metric[l]);
-        }
-        for (size_t l = 0; l < levels; l++) {
-            const int bit = (l >> (bits - 1 - b)) & 1;
-            sum[bit] += std::exp(metric[l] - top[bit]);
-        }
-        llr[b] = top[1] - top[0] + std::log(sum[1] / sum[0]);
+        unsigned set = 0;
+        for (size_t l = 0; l < levels; l++)
+            set |= unsigned(l >> (bits - 1 - b) & 1) << l;
+        soft_bit(metric, levels, set, n, llr + size_t(b) * chunk);
     }
 }
 
 void qam::soft(const std::complex<float>* y, const float* noise_var, float* llr, size_t n) const
 {
-    for (size_t i = 0; i < n; i++, llr += d_bits) {
-        if (!std::isfinite(y[i].real()) || !std::isfinite(y[i].imag()) || !(noise_var[i] > 0) ||
-            !std::isfinite(noise_var[i])) {
-            std::fill_n(llr, d_bits, 0.0f); // an erasure: knows nothing
-            continue;
+    const size_t bits = size_t(d_bits), per_rail = size_t(rail_bits());
+    float rail[chunk], noise[chunk], out[8 * chunk];
+    for (size_t from = 0; from < n; from += chunk) {
+        const size_t count = std::min(chunk, n - from);
+        bool known[chunk];
+        for (size_t i = 0; i < count; i++) {
+            const float v = noise_var[from + i];
+            known[i] = std::isfinite(y[from + i].real()) && std::isfinite(y[from + i].imag()) && v > 0 && std::isfinite(v);
+            noise[i] = known[i] ? v : 1;
         }
-        const int re = d_bits == 2 ? 1 : 0, im = d_bits == 2 ? 0 : rail_bits();
-        soft_rail(y[i].real(), noise_var[i], llr + re);
-        if (d_bits > 1)
-            soft_rail(y[i].imag(), noise_var[i], llr + im);
+        for (int imaginary = 0; imaginary < (d_bits == 1 ? 1 : 2); imaginary++) {
+            for (size_t i = 0; i < count; i++)
+                rail[i] = known[i] ? (imaginary ? y[from + i].imag() : y[from + i].real()) : 0;
+            soft_rails(rail, noise, out, count);
+            // QPSK has Q first.
+            const size_t first = d_bits == 2 ? size_t(1 - imaginary) : imaginary ? per_rail : 0;
+            for (size_t b = 0; b < per_rail; b++)
+                for (size_t i = 0; i < count; i++) // an erasure knows nothing
+                    llr[(from + i) * bits + first + b] = known[i] ? out[b * chunk + i] : 0;
+        }
     }
 }
 

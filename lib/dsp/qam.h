@@ -37,7 +37,7 @@ public:
 
 private:
     int rail_bits() const { return d_bits == 1 ? 1 : d_bits / 2; }
-    void soft_rail(float y, float noise_var, float* llr) const;
+    void soft_rails(const float* y, const float* noise_var, float* llr, size_t n) const;
     int nearest_level(float y) const;
 
     int d_bits;

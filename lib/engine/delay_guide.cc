@@ -22,27 +22,62 @@ inline __attribute__((always_inline)) void subtract_row(double fr, double fi, co
     }
 }
 
-/* out_k = sum_ij conj(c_ik) A_ij c_jk with c_ik = rev[shift_i + k]: the upper triangle and twice its
- * real part, for n neighbouring k at once. */
-DIFFUSION_VECTORISE void quadratic_form(size_t count, size_t n, const size_t* shift, const double* a_re,
-                                        const double* a_im, const double* rev_re, const double* rev_im,
-                                        double* __restrict t_re, double* __restrict t_im,
-                                        double* __restrict out)
+// out_k = sum_ij conj(c_ik) A_ij c_jk, c row by row: the upper triangle and twice its real part.
+DIFFUSION_VECTORISE void quadratic_form(size_t count, size_t n, const double* a_re, const double* a_im,
+                                        const double* c_re, const double* c_im, double* __restrict t_re,
+                                        double* __restrict t_im, double* __restrict out)
 {
     std::fill_n(out, n, 0.0);
     for (size_t i = 0; i < count; i++) {
-        const double* const ci_re = rev_re + shift[i];
-        const double* const ci_im = rev_im + shift[i];
+        const double* const ci_re = c_re + i * n;
+        const double* const ci_im = c_im + i * n;
         const double half = -0.5 * a_re[i * count + i];
         std::fill_n(t_re, n, 0.0);
         std::fill_n(t_im, n, 0.0);
         subtract_row(half, 0, ci_re, ci_im, t_re, t_im, n);
         for (size_t j = i + 1; j < count; j++)
-            subtract_row(-a_re[i * count + j], -a_im[i * count + j], rev_re + shift[j], rev_im + shift[j], t_re,
-                         t_im, n);
+            subtract_row(-a_re[i * count + j], -a_im[i * count + j], c_re + j * n, c_im + j * n, t_re, t_im, n);
         for (size_t k = 0; k < n; k++)
             out[k] += 2 * (ci_re[k] * t_re[k] + ci_im[k] * t_im[k]);
     }
+}
+
+//! out = A x for a Hermitian A, by its columns, which are its conjugate rows.
+DIFFUSION_VECTORISE void apply_hermitian(const double* __restrict a_re, const double* __restrict a_im,
+                                         const double* __restrict x_re, const double* __restrict x_im, size_t n,
+                                         double* __restrict out_re, double* __restrict out_im)
+{
+    std::fill_n(out_re, n, 0.0);
+    std::fill_n(out_im, n, 0.0);
+    for (size_t j = 0; j < n; j++, a_re += n, a_im += n)
+        for (size_t i = 0; i < n; i++) {
+            out_re[i] += x_re[j] * a_re[i] + x_im[j] * a_im[i];
+            out_im[i] += x_im[j] * a_re[i] - x_re[j] * a_im[i];
+        }
+}
+
+/* Twice the sums of a Hermitian matrix along the lags of its rows and columns, lags above zero only. The
+ * i-th row belongs to place_i (ascending, few gaps): runs of neighbours add to neighbouring lags. */
+DIFFUSION_VECTORISE void add_lags(const double* __restrict a_re, const double* __restrict a_im, size_t n,
+                                  const size_t* __restrict place, size_t spacing, double* __restrict re,
+                                  double* __restrict im)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = i + 1, end; j < n; j = end) {
+            for (end = j + 1; end < n && place[end] == place[end - 1] + 1; end++)
+                ;
+            const size_t lag = place[j] - place[i];
+            if (spacing == 1)
+                for (size_t k = j; k < end; k++) {
+                    re[lag + k - j] += 2 * a_re[i * n + k];
+                    im[lag + k - j] -= 2 * a_im[i * n + k];
+                }
+            else
+                for (size_t k = j; k < end; k++) {
+                    re[(lag + k - j) * spacing] += 2 * a_re[i * n + k];
+                    im[(lag + k - j) * spacing] -= 2 * a_im[i * n + k];
+                }
+        }
 }
 
 } // namespace
@@ -108,7 +143,6 @@ delay_guide::delay_guide(size_t carriers, size_t taps) : d_carriers(carriers), d
     d_z.resize(2 * taps);
     d_q.resize(taps);
     d_sums.resize(3 * carriers);
-    d_reverse.resize(4 * carriers);
 }
 
 void delay_guide::set_pilots(const std::vector<int>& pilots)
@@ -132,10 +166,11 @@ void delay_guide::set_pilots(const std::vector<int>& pilots)
     d_inv_im.resize(count * count);
     d_scratch.resize(2 * count * count);
     d_residual.resize(2 * count);
-    d_shift.resize(count);
-    d_is_pilot.assign(d_carriers, 0);
-    for (int p : pilots)
-        d_is_pilot[size_t(p)] = 1;
+    d_others.clear();
+    for (size_t k = 0; k < d_carriers; k++)
+        if (!used[k])
+            d_others.push_back(k);
+    d_columns.resize(2 * count * d_others.size());
     find_spacing();
 }
 
@@ -165,6 +200,9 @@ void delay_guide::find_spacing()
     d_even.resize(all, gaps);
     d_t.resize(2 * all);
     d_spacing = size_t(spacing);
+    d_place.resize(count);
+    for (size_t i = 0; i < count; i++)
+        d_place[i] = size_t((d_pilots[i] - d_pilots[0]) / spacing);
     d_even_size = all;
 }
 
@@ -220,16 +258,12 @@ void delay_guide::run(const std::complex<double>* y, const float* mu, const floa
     // z_l = sum_i alpha_i exp(+2 pi j (p_i - carriers/2) l / taps), alpha = S^-1 residual
     std::fill(d_re.begin(), d_re.end(), 0);
     std::fill(d_im.begin(), d_im.end(), 0);
+    double* const alpha_re = d_scratch.data();
+    double* const alpha_im = alpha_re + count;
+    apply_hermitian(d_inv_re.data(), d_inv_im.data(), r_re, r_im, count, alpha_re, alpha_im);
     for (size_t i = 0; i < count; i++) {
-        const double* a_re = &d_inv_re[i * count];
-        const double* a_im = &d_inv_im[i * count];
-        double re = 0, im = 0;
-        for (size_t j = 0; j < count; j++) {
-            re += a_re[j] * r_re[j] - a_im[j] * r_im[j];
-            im += a_re[j] * r_im[j] + a_im[j] * r_re[j];
-        }
-        d_re[d_bins[i]] = re;
-        d_im[d_bins[i]] = im;
+        d_re[d_bins[i]] = alpha_re[i];
+        d_im[d_bins[i]] = alpha_im[i];
     }
     d_fft.backward(d_re.data(), d_im.data());
     for (size_t l = 0; l < d_taps; l++) {
@@ -243,13 +277,16 @@ void delay_guide::run(const std::complex<double>* y, const float* mu, const floa
     // zero are the conjugates of those above.
     std::fill(d_re.begin(), d_re.end(), 0);
     std::fill(d_im.begin(), d_im.end(), 0);
-    for (size_t i = 0; i < count; i++)
-        for (size_t j = 0; j < i; j++) {
-            const int lag = d_pilots[i] - d_pilots[j];
-            const size_t at = size_t(std::abs(lag)); // twice: the real part is all that is wanted
-            d_re[at] += 2 * d_inv_re[i * count + j];
-            d_im[at] += lag < 0 ? -2 * d_inv_im[i * count + j] : 2 * d_inv_im[i * count + j];
-        }
+    if (d_even_size)
+        add_lags(d_inv_re.data(), d_inv_im.data(), count, d_place.data(), d_spacing, d_re.data(), d_im.data());
+    else
+        for (size_t i = 0; i < count; i++)
+            for (size_t j = 0; j < i; j++) {
+                const int lag = d_pilots[i] - d_pilots[j];
+                const size_t at = size_t(std::abs(lag)); // twice: the real part is all that is wanted
+                d_re[at] += 2 * d_inv_re[i * count + j];
+                d_im[at] += lag < 0 ? -2 * d_inv_im[i * count + j] : 2 * d_inv_im[i * count + j];
+            }
     for (size_t i = 0; i < count; i++)
         d_re[0] += d_inv_re[i * count + i];
     d_fft.backward(d_re.data(), d_im.data());
@@ -276,32 +313,21 @@ void delay_guide::response(std::complex<float>* h)
 
 void delay_guide::variance(float* err_var)
 {
-    // v_k = sum gamma - c_k^H S^-1 c_k, c_k = F_p diag(gamma) f_k^H = the lags p_i - k. Stored by
-    // falling lag they lie in order of k.
-    const size_t n = d_carriers;
-    double* const rev_re = d_reverse.data();
-    double* const rev_im = rev_re + 2 * n;
-    for (size_t t = 0; t < 2 * n - 1; t++) {
-        const int lag = int(n) - 1 - int(t);
-        rev_re[t] = d_lag_re[std::abs(lag)];
-        rev_im[t] = lag < 0 ? -d_lag_im[-lag] : d_lag_im[lag];
-    }
-    double* const sums = d_sums.data();
-    size_t* const shift = d_shift.data();
-    for (size_t k = 0, end; k < n; k = end) {
-        if (d_is_pilot[k]) { // c_k is a column of S but for the noise: v_k = noise - noise^2 S^-1_kk
-            end = k + 1;
-            continue;
+    // v_k = sum gamma - c_k^H S^-1 c_k, c_k = F_p diag(gamma) f_k^H = the lags p_i - k. At a pilot c_k is a
+    // column of S but for the noise, and v_k = noise - noise^2 S^-1_kk.
+    const size_t count = d_pilots.size(), n = d_others.size();
+    double* const c_re = d_columns.data();
+    double* const c_im = c_re + count * n;
+    for (size_t i = 0; i < count; i++)
+        for (size_t u = 0; u < n; u++) {
+            const int lag = d_pilots[i] - int(d_others[u]);
+            c_re[i * n + u] = d_lag_re[size_t(std::abs(lag))];
+            c_im[i * n + u] = lag < 0 ? -d_lag_im[size_t(-lag)] : d_lag_im[size_t(lag)];
         }
-        for (end = k + 1; end < n && !d_is_pilot[end]; end++)
-            ;
-        for (size_t i = 0; i < d_pilots.size(); i++)
-            shift[i] = n - 1 - size_t(d_pilots[i]) + k;
-        quadratic_form(d_pilots.size(), end - k, shift, d_inv_re.data(), d_inv_im.data(), rev_re, rev_im, sums + n,
-                       sums + 2 * n, sums);
-        for (size_t i = k; i < end; i++)
-            err_var[i] = float(std::max(d_lag_re[0] - sums[i - k], 0.0));
-    }
+    double* const sums = d_sums.data();
+    quadratic_form(count, n, d_inv_re.data(), d_inv_im.data(), c_re, c_im, sums + n, sums + 2 * n, sums);
+    for (size_t u = 0; u < n; u++)
+        err_var[d_others[u]] = float(std::max(d_lag_re[0] - sums[u], 0.0));
     for (size_t i = 0; i < d_pilots.size(); i++) {
         const double own = d_inv_re[i * d_pilots.size() + i];
         err_var[d_pilots[i]] = float(std::max(d_noise * (1 - d_noise * own), 0.0));

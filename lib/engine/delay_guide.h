@@ -72,10 +72,11 @@ private:
     size_t d_even_size = 0;    // 0: the pilots are not
     size_t d_spacing = 1;
     double d_noise = 0;        // on the diagonal of S
-    std::vector<char> d_is_pilot;
-    std::vector<size_t> d_shift;
+    std::vector<size_t> d_others; // carriers that are no pilots
+    std::vector<size_t> d_place;  // of each pilot among the evenly spaced ones
+    std::vector<double> d_columns;
     std::vector<double> d_t;
-    std::vector<double> d_re, d_im, d_residual, d_scratch, d_sums, d_reverse;
+    std::vector<double> d_re, d_im, d_residual, d_scratch, d_sums;
     std::vector<float> d_m, d_z, d_q;
 };
 
