@@ -3,8 +3,8 @@
 
     gr-diffusion train mimo --data FOLDER --out models/ce-mimo64x16.safetensors
 
-Every batch has new channels (ray-traced, turned at random, and synthetic plane waves, a quarter of all with array
-errors), new pilots (random QPSK, Nt/4 to Nt, or orthogonal) and SNR -5 to 30 dB.
+Every batch has new channels (ray-traced, turned at random, synthetic plane waves and dense clusters, a quarter of all
+with array errors), new pilots (random QPSK, Nt/4 to Nt, or orthogonal) and SNR -5 to 30 dB.
 """
 
 import math
@@ -47,17 +47,21 @@ class Source:
     def batch(self, size):
         import numpy as np
 
-        rng, parts = self.rng, []
-        traced = size * 6 // 10 if self.traced is not None else 0
-        if traced:
-            h = self.traced[rng.integers(len(self.traced), size=traced)]
-            parts.append(self.c.turned(rng, h, self.rx, self.tx))
-        parts.append(self.c.plane_waves(rng, size - traced, self.rx, self.tx))
+        rng, rx, tx = self.rng, self.rx, self.tx
+        linear = [rx[0] * rx[1], 1], [tx[0] * tx[1], 1]  # a linear array is a planar one read in order
+        parts = []
+        if self.traced is not None:
+            h = self.traced[rng.integers(len(self.traced), size=size // 2)]
+            parts.append(self.c.turned(rng, h, rx, tx))
+            parts.append(self.c.clusters(rng, size // 8, *linear))
+        left = size - sum(len(h) for h in parts)
+        parts.append(self.c.clusters(rng, left // 2, rx, tx))
+        parts.append(self.c.plane_waves(rng, left - left // 2, rx, tx))
         h = np.concatenate(parts)
         wrong = rng.random(size) < 0.25
         if wrong.any():
             h[wrong] = self.c.real_array(rng, h[wrong], self.rx, self.tx)
-        kind = int(rng.choice(4, p=(0.5, 0.25, 0.2, 0.05)))
+        kind = int(rng.choice(4, p=(0.5, 0.28, 0.2, 0.02)))
         p = self.c.pilots(rng, h.shape[2], self.counts[kind])
         snr_db = rng.uniform(*SNR_DB, size)
         noise_var = 10 ** (-snr_db / 10)
@@ -146,7 +150,7 @@ def save(net, args, iterations):
                 "seed": args.seed,
                 "iterations": iterations,
                 "batch": args.batch,
-                "data": traced + "synthetic plane waves",
+                "data": traced + "synthetic plane waves and clusters",
             },
         },
     )

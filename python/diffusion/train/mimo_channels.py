@@ -2,6 +2,7 @@
 """MIMO channels and pilots to train and test on. Channels complex64 (n, Nr, Nt) of unit mean power each;
 half-wavelength planar arrays [columns, rows], antenna index = column * rows + row."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,49 @@ def plane_waves(rng, n, rx, tx, most=12):
     return unit(np.einsum("np,npr,npt->nrt", gain, a, b))
 
 
+def clusters(rng, n, rx, tx, most=6, rays=12, factors=False):
+    """Dense clusters of rays: 1 to ``most`` directions with Laplacian angular spread of 0.5 to 35 degrees at
+    either end; in two of five 2 degrees at the base station and 35 at the user, the urban macro cell of 3GPP
+    TR 25.996. Half have separable (Kronecker) statistics, half tie each departure cluster to one of arrival.
+
+    Given its clusters a channel is Gaussian, of unit power on average; with ``factors`` also returned is
+    what covariance() needs. A linear array (one row) sees sin(azimuth), a planar one elevation too.
+    """
+    size = most * rays
+    count = rng.integers(1, most + 1, (n, 1))
+    power = rng.random((n, most)) * (np.arange(most) < count)
+    power = np.repeat(power / np.maximum(power.sum(1, keepdims=True), 1e-9), rays, 1) / rays
+    macro = rng.random((n, 1, 1)) < 0.4
+
+    def end(shape, degrees):
+        spread = np.where(macro, degrees, 10 ** rng.uniform(math.log10(0.5), math.log10(35), (n, most, 1)))
+        offset = rng.laplace(size=(n, most, rays)) * spread / math.sqrt(2)
+        azimuth = np.radians(rng.uniform(-90, 90, (n, most, 1)) + offset).reshape(n, size)
+        offset = rng.laplace(size=(n, most, rays)) * spread / math.sqrt(2)
+        elevation = np.radians(rng.uniform(-30, 30, (n, most, 1)) + offset).reshape(n, size)
+        if shape[1] == 1:
+            return steering(0.5 * np.sin(azimuth), np.zeros_like(azimuth), shape)
+        return steering(0.5 * np.sin(azimuth) * np.cos(elevation), 0.5 * np.sin(elevation), shape)
+
+    a, b = end(rx, 35.0), end(tx, 2.0)
+    member = np.arange(size) // rays
+    tied = (rng.random(n) < 0.5)[:, None, None] & (member[:, None] != member)
+    weight = np.where(tied, 0, np.sqrt(power[:, :, None] * power[:, None, :]))
+    weight /= np.sqrt(np.sum(weight**2, axis=(1, 2), keepdims=True))
+    gain = rng.standard_normal((n, size, size)) + 1j * rng.standard_normal((n, size, size))
+    h = (a.transpose(0, 2, 1) @ (weight * gain / math.sqrt(2)) @ b).astype(np.complex64)
+    return (h, (a, weight, b)) if factors else h
+
+
+def covariance(factors):
+    """Covariance (n, Nr Nt, Nr Nt) of the channels that clusters() drew, row-major vec: what a genie knows."""
+    a, weight, b = factors
+    left = np.einsum("nir,nis->nirs", a, a.conj())
+    right = np.einsum("nij,njt,nju->nitu", weight**2, b, b.conj(), optimize=True)
+    c = np.einsum("nirs,nitu->nrtsu", left, right, optimize=True)
+    return c.reshape(len(c), c.shape[1] * c.shape[2], -1)
+
+
 def turned(rng, h, rx, tx):
     """The same scenes seen by turned arrays: phase ramps shift all directions of an end alike."""
     n = len(h)
@@ -47,7 +91,19 @@ def turned(rng, h, rx, tx):
 
 def real_array(rng, h, rx, tx):
     """Unknown errors of the arrays, drawn for each channel: gain 1 dB and phase 10 degrees (rms) for each
-    element, coupling between neighbours of -15 dB with random phase."""
+    element, coupling between neighbours of -15 dB with random phase, elements off their place by 5% of the wavelength
+    (rms along each axis of the array; the field there is interpolated from the true places with sinc weights)."""
+
+    def moved(shape):
+        def axis(count, index):
+            place = index + 0.1 * rng.standard_normal((len(h), shape[0] * shape[1]))  # spacing: half a wavelength
+            return np.sinc(place[..., None] - np.arange(count))
+
+        column, row = np.divmod(np.arange(shape[0] * shape[1]), shape[1])
+        a = axis(shape[0], column)
+        if shape[1] == 1:
+            return a
+        return (a[..., :, None] * axis(shape[1], row)[..., None, :]).reshape(len(h), len(column), -1)
 
     def matrix(shape):
         n = shape[0] * shape[1]
@@ -57,7 +113,7 @@ def real_array(rng, h, rx, tx):
         element = 10 ** (rng.standard_normal((len(h), n)) / 20) * np.exp(
             1j * np.radians(10) * rng.standard_normal((len(h), n))
         )
-        return (np.eye(n) + 10 ** (-15 / 20) * phase * near) * element[:, None, :]
+        return ((np.eye(n) + 10 ** (-15 / 20) * phase * near) * element[:, None, :]) @ moved(shape)
 
     return unit(matrix(rx) @ h @ matrix(tx).transpose(0, 2, 1))
 
