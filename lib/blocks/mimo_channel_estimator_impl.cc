@@ -11,30 +11,32 @@ namespace {
 const pmt::pmt_t key_noise_var = pmt::mp("noise_var");
 }
 
-std::unique_ptr<engine::angular_net> mimo_channel_estimator_impl::load(const std::string& model,
-                                                                       const std::vector<gr_complex>& pilots)
+mimo_channel_estimator_impl::estimator mimo_channel_estimator_impl::load(const std::string& model,
+                                                                         const std::string& method,
+                                                                         const std::vector<gr_complex>& pilots)
 {
-    auto net = std::make_unique<engine::angular_net>(*engine::model::load(model));
-    net->set_pilots(pilots);
-    return net;
+    auto made = dsp::make_mimo_estimator(method, model);
+    made->set_pilots(pilots);
+    return made;
 }
 
 mimo_channel_estimator::sptr mimo_channel_estimator::make(const std::string& model,
-                                                          const std::vector<gr_complex>& pilots, float noise_var)
+                                                          const std::vector<gr_complex>& pilots, float noise_var,
+                                                          const std::string& method)
 {
     return gnuradio::make_block_sptr<mimo_channel_estimator_impl>(
-        model, mimo_channel_estimator_impl::load(model, pilots), pilots, noise_var);
+        model, method, mimo_channel_estimator_impl::load(model, method, pilots), pilots, noise_var);
 }
 
-mimo_channel_estimator_impl::mimo_channel_estimator_impl(const std::string& model,
-                                                         std::unique_ptr<engine::angular_net> net,
-                                                         const std::vector<gr_complex>& pilots, float noise_var)
+mimo_channel_estimator_impl::mimo_channel_estimator_impl(const std::string& model, const std::string& method,
+                                                         estimator made, const std::vector<gr_complex>& pilots,
+                                                         float noise_var)
     : gr::sync_block("mimo_channel_estimator",
-                     gr::io_signature::make(1, 1, int(sizeof(gr_complex) * net->receivers() * net->count())),
+                     gr::io_signature::make(1, 1, int(sizeof(gr_complex) * made->receivers() * made->count())),
                      gr::io_signature::make2(
-                         1, 2, int(sizeof(gr_complex) * net->receivers() * net->transmitters()), sizeof(float))),
-      d_net(std::move(net)), d_nr(int(d_net->receivers())), d_nt(int(d_net->transmitters())),
-      d_count(d_net->count()), d_pilots(pilots), d_model(model)
+                         1, 2, int(sizeof(gr_complex) * made->receivers() * made->transmitters()), sizeof(float))),
+      d_estimator(std::move(made)), d_nr(int(d_estimator->receivers())), d_nt(int(d_estimator->transmitters())),
+      d_count(d_estimator->count()), d_pilots(pilots), d_model(model), d_method(method)
 {
     set_noise_var(noise_var);
     message_port_register_in(pmt::mp("cmd"));
@@ -42,10 +44,12 @@ mimo_channel_estimator_impl::mimo_channel_estimator_impl(const std::string& mode
         for_each_setting(d_logger, message, [this](const std::string& key, const pmt::pmt_t& value) {
             if (key == "model")
                 set_model(pmt::symbol_to_string(value));
+            else if (key == "method")
+                set_method(pmt::symbol_to_string(value));
             else if (key == "noise_var")
                 set_noise_var(float(pmt::to_double(value)));
             else
-                throw std::invalid_argument("'" + key + "' is none of model, noise_var");
+                throw std::invalid_argument("'" + key + "' is none of model, method, noise_var");
         });
     });
 }
@@ -78,7 +82,7 @@ void mimo_channel_estimator_impl::run(const gr_complex* y, int frames, gr_comple
     float unused;
     size_t invalid = 0;
     for (int i = 0; i < frames; i++, y += d_nr * d_count, h += size_t(d_nr) * d_nt)
-        invalid += d_net->estimate(y, 1, d_noise_var, h, err_var ? err_var + i : &unused);
+        invalid += d_estimator->estimate(y, 1, d_noise_var, h, err_var ? err_var + i : &unused);
     d_frames += uint64_t(frames);
     d_invalid += invalid;
     uint64_t held;
@@ -99,33 +103,32 @@ void mimo_channel_estimator_impl::apply(const gr::tag_t& tag)
                        pmt::write_string(tag.value).substr(0, 100), held);
 }
 
-//! Builds the network outside the lock, so that a running flowgraph waits for a pointer only.
-void mimo_channel_estimator_impl::set_model(const std::string& model)
+//! Builds the estimator outside the lock, so that a running flowgraph waits for a pointer only.
+void mimo_channel_estimator_impl::replace(const std::string& model, const std::string& method,
+                                          const std::vector<gr_complex>& pilots)
 {
-    std::vector<gr_complex> pilots;
-    {
-        gr::thread::scoped_lock lock(d_setlock);
-        pilots = d_pilots;
-    }
-    auto net = load(model, pilots);
-    if (int(net->receivers()) != d_nr || int(net->transmitters()) != d_nt)
-        throw std::invalid_argument("model '" + model + "' is for " + std::to_string(net->transmitters()) + " x " +
-                                    std::to_string(net->receivers()) + " antennas, the block was made for " +
+    auto made = load(model, method, pilots);
+    if (int(made->receivers()) != d_nr || int(made->transmitters()) != d_nt)
+        throw std::invalid_argument("model '" + model + "' is for " + std::to_string(made->transmitters()) + " x " +
+                                    std::to_string(made->receivers()) + " antennas, the block was made for " +
                                     std::to_string(d_nt) + " x " + std::to_string(d_nr));
     gr::thread::scoped_lock lock(d_setlock);
-    d_net.swap(net);
+    d_estimator.swap(made);
     d_model = model;
+    d_method = method;
+    d_pilots = pilots;
 }
+
+void mimo_channel_estimator_impl::set_model(const std::string& model) { replace(model, method(), pilots()); }
+
+void mimo_channel_estimator_impl::set_method(const std::string& method) { replace(model(), method, pilots()); }
 
 void mimo_channel_estimator_impl::set_pilots(const std::vector<gr_complex>& pilots)
 {
     if (pilots.size() != d_count * size_t(d_nt))
         throw std::invalid_argument("pilots: " + std::to_string(pilots.size()) + " values, the block was made for " +
                                     std::to_string(d_nt) + " x " + std::to_string(d_count));
-    auto net = load(model(), pilots);
-    gr::thread::scoped_lock lock(d_setlock);
-    d_net.swap(net);
-    d_pilots = pilots;
+    replace(model(), method(), pilots);
 }
 
 void mimo_channel_estimator_impl::set_noise_var(float noise_var)
@@ -139,6 +142,18 @@ std::string mimo_channel_estimator_impl::model() const
 {
     gr::thread::scoped_lock lock(const_cast<mimo_channel_estimator_impl*>(this)->d_setlock);
     return d_model;
+}
+
+std::string mimo_channel_estimator_impl::method() const
+{
+    gr::thread::scoped_lock lock(const_cast<mimo_channel_estimator_impl*>(this)->d_setlock);
+    return d_method;
+}
+
+std::vector<gr_complex> mimo_channel_estimator_impl::pilots() const
+{
+    gr::thread::scoped_lock lock(const_cast<mimo_channel_estimator_impl*>(this)->d_setlock);
+    return d_pilots;
 }
 
 } // namespace gr::diffusion

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
-#include "engine/angular_net.h"
+#include "dsp/mimo_estimator.h"
 #include "rate_limited.h"
 #include <gnuradio/diffusion/mimo_channel_estimator.h>
 #include <atomic>
@@ -12,19 +12,22 @@ namespace gr::diffusion {
 class mimo_channel_estimator_impl : public mimo_channel_estimator
 {
 public:
-    mimo_channel_estimator_impl(const std::string& model, std::unique_ptr<engine::angular_net> net,
+    using estimator = std::unique_ptr<dsp::mimo_estimator>;
+
+    mimo_channel_estimator_impl(const std::string& model, const std::string& method, estimator made,
                                 const std::vector<gr_complex>& pilots, float noise_var);
 
-    static std::unique_ptr<engine::angular_net> load(const std::string& model,
-                                                     const std::vector<gr_complex>& pilots);
+    static estimator load(const std::string& model, const std::string& method, const std::vector<gr_complex>& pilots);
 
     int work(int noutput_items, gr_vector_const_void_star& input_items,
              gr_vector_void_star& output_items) override;
 
     void set_model(const std::string& model) override;
+    void set_method(const std::string& method) override;
     void set_pilots(const std::vector<gr_complex>& pilots) override;
     void set_noise_var(float noise_var) override;
     std::string model() const override;
+    std::string method() const override;
     float noise_var() const override { return d_noise_var; }
     int receivers() const override { return d_nr; }
     int transmitters() const override { return d_nt; }
@@ -32,14 +35,16 @@ public:
     uint64_t invalid_frames() const override { return d_invalid; }
 
 private:
+    std::vector<gr_complex> pilots() const;
+    void replace(const std::string& model, const std::string& method, const std::vector<gr_complex>& pilots);
     void apply(const gr::tag_t& tag);
     void run(const gr_complex* y, int frames, gr_complex* h, float* err_var);
 
-    std::unique_ptr<engine::angular_net> d_net;
+    estimator d_estimator;
     const int d_nr, d_nt;
     const size_t d_count;
     std::vector<gr_complex> d_pilots;
-    std::string d_model;
+    std::string d_model, d_method;
     std::atomic<float> d_noise_var{ 1 };
     std::atomic<uint64_t> d_frames{ 0 }, d_invalid{ 0 };
     rate_limited d_limit_tags, d_limit_values;

@@ -21,6 +21,8 @@ public:
     //! \throws model_error if the model is no channel estimator of this kind
     explicit angular_net(const model& file);
 
+    array_shape receive_array() const { return d_rx; }
+    array_shape transmit_array() const { return d_tx; }
     size_t receivers() const { return d_guide.receivers(); }
     size_t transmitters() const { return d_guide.transmitters(); }
     //! Pilots of each observation, Np.

@@ -13,28 +13,6 @@ namespace {
 using cdouble = std::complex<double>;
 constexpr double pi = 3.14159265358979323846;
 
-// row += (fr + j fi) * (pr + j pi), complex rows of n. Inlined into the clones of its callers.
-inline __attribute__((always_inline)) void add_row(double fr, double fi, const double* __restrict pr,
-                                                   const double* __restrict pi, double* __restrict re,
-                                                   double* __restrict im, size_t n)
-{
-    for (size_t j = 0; j < n; j++) {
-        re[j] += fr * pr[j] - fi * pi[j];
-        im[j] += fr * pi[j] + fi * pr[j];
-    }
-}
-
-DIFFUSION_VECTORISE void product(size_t rows, size_t inner, size_t cols, const double* a_re, const double* a_im,
-                                 const double* b_re, const double* b_im, double* re, double* im)
-{
-    std::fill_n(re, rows * cols, 0.0);
-    std::fill_n(im, rows * cols, 0.0);
-    for (size_t i = 0; i < rows; i++)
-        for (size_t k = 0; k < inner; k++)
-            add_row(a_re[i * inner + k], a_im[i * inner + k], b_re + k * cols, b_im + k * cols, re + i * cols,
-                    im + i * cols, cols);
-}
-
 /* Rows [S | right] of n + others columns, S in its upper triangle: leaves L^-1 right for S = L L^H. False
  * if S is not positive definite. */
 DIFFUSION_VECTORISE bool whiten(double* re, double* im, size_t n, size_t others)
@@ -92,12 +70,6 @@ beam_guide::matrix beam_guide::fourier(array_shape shape, bool conjugate)
     return f;
 }
 
-void beam_guide::multiply(const matrix& a, const matrix& b, matrix& out)
-{
-    product(a.rows, a.cols, b.cols, a.re.data(), a.im.data(), b.re.data(), b.im.data(), out.re.data(),
-            out.im.data());
-}
-
 beam_guide::beam_guide(array_shape rx, array_shape tx)
     : d_nr(rx[0] * rx[1]), d_nt(tx[0] * tx[1]), d_f_rx(fourier(rx, false)), d_f_rx_back(fourier(rx, true)),
       d_f_tx_conj(fourier(tx, true)), d_mid(d_nr, d_nt), d_out(d_nr, d_nt), d_m(2 * beams()), d_z(2 * beams()),
@@ -105,13 +77,13 @@ beam_guide::beam_guide(array_shape rx, array_shape tx)
 {
 }
 
-void beam_guide::set_pilots(const std::vector<std::complex<float>>& pilots)
+double check_pilots(const std::vector<std::complex<float>>& pilots, size_t transmitters)
 {
-    if (pilots.empty() || pilots.size() % d_nt != 0)
+    if (pilots.empty() || pilots.size() % transmitters != 0)
         throw std::invalid_argument("pilots: " + std::to_string(pilots.size()) + " values are no multiple of " +
-                                    std::to_string(d_nt) + " transmit antennas (row-major Nt x Np)");
-    if (pilots.size() / d_nt > 1024)
-        throw std::invalid_argument("pilots: " + std::to_string(pilots.size() / d_nt) +
+                                    std::to_string(transmitters) + " transmit antennas (row-major Nt x Np)");
+    if (pilots.size() / transmitters > 1024)
+        throw std::invalid_argument("pilots: " + std::to_string(pilots.size() / transmitters) +
                                     " of them, use 1024 or fewer");
     double power = 0;
     for (const auto& p : pilots)
@@ -120,6 +92,12 @@ void beam_guide::set_pilots(const std::vector<std::complex<float>>& pilots)
         throw std::invalid_argument("pilots: a value is NaN or Inf");
     if (!(power > 0))
         throw std::invalid_argument("pilots: all values are zero");
+    return power;
+}
+
+void beam_guide::set_pilots(const std::vector<std::complex<float>>& pilots)
+{
+    const double power = check_pilots(pilots, d_nt);
     const size_t count = pilots.size() / d_nt;
     const double level = std::sqrt(power / double(count));
     matrix p(d_nt, count), phi_t(d_nt, count), phi(count, d_nt), phi_h(d_nt, count), gram(d_nt, d_nt);

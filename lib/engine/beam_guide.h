@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include "split_matrix.h"
 #include <gnuradio/diffusion/api.h>
 #include <array>
 #include <complex>
@@ -11,6 +12,11 @@ namespace gr::diffusion::engine {
 
 //! Columns and rows of a planar array; antenna index = column * rows + row. A linear array has one row.
 using array_shape = std::array<size_t, 2>;
+
+/*! Refuses pilots that nobody could use.
+ * \param pilots row-major transmitters x count, of any scale
+ * \returns their energy. \throws std::invalid_argument saying what is wrong */
+DIFFUSION_API double check_pilots(const std::vector<std::complex<float>>& pilots, size_t transmitters);
 
 /*! Conditions a Gaussian belief about a MIMO channel's beams on its pilots, exactly.
  *
@@ -61,16 +67,8 @@ public:
     void response(float factor, std::complex<float>* h);
 
 private:
-    struct matrix { // row-major, split
-        size_t rows = 0, cols = 0;
-        std::vector<double> re, im;
-        matrix() = default;
-        matrix(size_t r, size_t c) : rows(r), cols(c), re(r * c), im(r * c) {}
-        void set(size_t i, const std::complex<double>& x) { re[i] = x.real(), im[i] = x.imag(); }
-        std::complex<double> at(size_t i) const { return { re[i], im[i] }; }
-    };
+    using matrix = split_matrix;
     static matrix fourier(array_shape shape, bool conjugate);
-    static void multiply(const matrix& a, const matrix& b, matrix& out);
     void one_beam(size_t r, const float* mu, const float* gamma);
 
     size_t d_nr, d_nt, d_count = 0;

@@ -9,7 +9,9 @@ from . import diffusion_python as _native
 class Estimator:
     """A channel estimator from a model file.
 
-    model: the name of a shipped model (``ce-ofdm64``, ...) or the path of a .safetensors file.
+    model: the name of a shipped model (``ce-ofdm64``, ...) or the path of a .safetensors file. method:
+    "diffusion" (the model), or a classical method on the same carriers or arrays: "ls", "nomp", "sbl" and for
+    ofdm "lmmse".
 
     ``kind``: "ofdm" or "mimo". ``n``: carriers, or for mimo (Nt, Nr). ``name``: the model's.
 
@@ -26,7 +28,7 @@ class Estimator:
     mean over the antenna pairs). Antenna index of a planar array = column * rows + row.
     """
 
-    def __init__(self, model):
+    def __init__(self, model, method="diffusion"):
         if not isinstance(model, str) and not hasattr(model, "__fspath__"):
             raise TypeError(f"model is {model!r}; give a shipped model's name or a path")
         loaded = _native.model(str(model))
@@ -39,11 +41,14 @@ class Estimator:
         self.name = loaded.name
         self.path = loaded.path
         if self.kind == "mimo":
-            self._native = _native.mimo_estimator(loaded.path)
+            self._native = _native.mimo_estimator(loaded.path, method)
             self.n = (self._native.transmitters, self._native.receivers)
         else:
             self._native = _native.pilot_estimator("diffusion", 0, loaded.path)
             self.n = self._native.carriers
+            if method != "diffusion":
+                self._native = _native.pilot_estimator(method, self.n)
+        self.method = method
 
     def __call__(self, y, pilots, noise_var):
         y = np.asarray(y)

@@ -102,3 +102,21 @@ def test_settings_and_messages(link):
 def test_bad_pilots_are_named(pilots, says):
     with pytest.raises(ValueError, match=says):
         diffusion.mimo_channel_estimator(MODEL, pilots, 0.1)
+
+
+@pytest.mark.parametrize("method", ["ls", "nomp", "sbl"])
+def test_classical_methods_and_changing_between_them(link, method):
+    p, y = link
+    block = diffusion.mimo_channel_estimator(MODEL, p.ravel().tolist(), 0.1, method=method)
+    assert block.method() == method
+    h, _ = run(block, y)
+    np.testing.assert_array_equal(h.astype(np.complex64), diffusion.Estimator(MODEL, method)(y, p, 0.1)[0])
+    block.set_method("diffusion")
+    np.testing.assert_array_equal(run(block, y)[0].astype(np.complex64), diffusion.Estimator(MODEL)(y, p, 0.1)[0])
+    with pytest.raises(ValueError, match="none of ls"):
+        block.set_method("magic")
+    post = block.to_basic_block()._post
+    post(pmt.intern("cmd"), pmt.cons(pmt.intern("method"), pmt.intern("magic")))
+    post(pmt.intern("cmd"), pmt.cons(pmt.intern("method"), pmt.intern(method)))
+    run(block, y)
+    assert block.method() == method

@@ -165,3 +165,65 @@ def test_shipped_model_beats_least_squares(count, gain_db):
     assert nmse_db(got, h) < nmse_db(baselines.ls(y, p, variance), h) - gain_db
     assert 0.4 < err.sum() / np.sum(np.abs(got - h) ** 2) < 2.5
     assert diffusion.model("ce-mimo64x16").task == "estimator"
+
+
+@pytest.mark.parametrize("count", [0, 12, 20, 5])
+def test_least_squares_is_the_pseudo_inverse(tmp_path, count):
+    path = saved(random_net(), tmp_path / "ce.safetensors")
+    _, p, y, variance = draw(np.random.default_rng(6), (3, 2), (4, 3), count, 10)
+    h, err = Estimator(path, "ls")(y, 3 * p, variance)
+    np.testing.assert_allclose(h, baselines.ls(y, 3 * p, variance), atol=1e-5 * np.abs(h).max())
+    if count != 5:  # with all directions seen, the believed error is that of the noise
+        np.testing.assert_allclose(err[0, 0, 0], variance * np.sum(np.abs(np.linalg.pinv(3 * p)) ** 2) / 12, rtol=1e-4)
+
+
+def test_sparse_bayesian_learning_is_expectation_maximisation(tmp_path):
+    path = saved(random_net((2, 1), (4, 1)), tmp_path / "ce.safetensors")
+    _, p, y, variance = draw(np.random.default_rng(8), (2, 1), (4, 1), 3, 10, 1)
+    f_rx, f_tx = (np.fft.fft(np.eye(n)) / np.sqrt(n) for n in (2, 4))
+    level = np.sqrt(np.sum(np.abs(p) ** 2) / 3)
+    power = np.mean(np.abs(y) ** 2) - variance
+    phi, noise = (f_tx.conj() @ p / level).T, variance / power
+    beams = []
+    for row in f_rx @ y[0] / np.sqrt(power):
+        gamma = np.ones(4)
+        for i in range(51):
+            s = phi * gamma @ phi.conj().T + noise * np.eye(3)
+            gain = gamma[:, None] * phi.conj().T @ np.linalg.inv(s)
+            m = gain @ row
+            v = gamma - np.sum(gain * phi.T, 1).real * gamma
+            gamma = np.maximum(np.abs(m) ** 2 + v, 1e-10)
+        beams.append(m)
+    expected = f_rx.conj().T @ np.array(beams) @ f_tx.conj() * np.sqrt(power) / level
+    np.testing.assert_allclose(Estimator(path, "sbl")(y, p, variance)[0][0], expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("count", [0, 24])
+def test_nomp_finds_waves_off_the_grid(count):
+    """Three waves between the beams, hardly any noise: the continuum is found, not the nearest beam."""
+    rng = np.random.default_rng(9)
+    u = rng.uniform(-0.5, 0.5, (4, 3)) + np.array([0, 0.3, 0.6])
+    a, b = channels.steering(u[0], u[1], (4, 4)), channels.steering(u[2], u[3], (8, 8))
+    h = np.einsum("k,kr,kt->rt", [1, 0.7j, -0.4], a, b)[None]
+    p = channels.pilots(rng, 64, count)
+    got, err = Estimator("ce-mimo64x16", "nomp")(channels.observe(rng, h, p, 1e-6), 2 * p, 1e-6)
+    assert nmse_db(2 * got, h) < -65
+    assert Estimator("ce-mimo64x16", "nomp").method == "nomp"
+
+
+def test_nomp_reaches_the_error_that_it_believes():
+    """Few waves that it can tell apart, 10 dB: the error is what unbiased estimation of their parameters costs."""
+    rng = np.random.default_rng(10)
+    h = channels.plane_waves(rng, 40, (4, 4), (8, 8), most=2)
+    p = channels.pilots(rng, 64, 0)
+    got, err = Estimator("ce-mimo64x16", "nomp")(channels.observe(rng, h, p, 0.1), p, 0.1)
+    assert nmse_db(got, h) < -30
+    assert 0.3 < err.sum() / np.sum(np.abs(got - h) ** 2) < 3
+
+
+def test_an_unknown_method_is_named():
+    with pytest.raises(ValueError, match="'magic' is none of ls, nomp, sbl, diffusion"):
+        Estimator("ce-mimo64x16", "magic")
+    with pytest.raises(ValueError, match="'magic' is none of ls, lmmse"):
+        Estimator("ce-ofdm64", "magic")
+    assert Estimator("ce-ofdm64", "ls").n == 64

@@ -1,25 +1,28 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "engine/angular_net.h"
+#include "dsp/mimo_estimator.h"
 #include "numpy_io.h"
 #include <cmath>
 
 namespace py = pybind11;
-using gr::diffusion::engine::angular_net;
+using gr::diffusion::dsp::mimo_estimator;
 
 void bind_mimo_estimator(py::module& m)
 {
-    py::class_<angular_net>(m, "mimo_estimator",
-                            "MIMO channel from pilots, by a model of kind angular_unrolled.")
-        .def(py::init([](const std::string& model) {
-                 return std::make_unique<angular_net>(*gr::diffusion::engine::model::load(model));
+    m.def("mimo_estimator_methods", &gr::diffusion::dsp::mimo_estimator_methods, "ls, nomp, sbl, diffusion");
+
+    py::class_<mimo_estimator>(m, "mimo_estimator",
+                               "MIMO channel from pilots, by the method named: ls, nomp, sbl or diffusion; the "
+                               "model says what the arrays are.")
+        .def(py::init([](const std::string& model, const std::string& method) {
+                 return gr::diffusion::dsp::make_mimo_estimator(method, model);
              }),
-             py::arg("model"))
-        .def_property_readonly("receivers", &angular_net::receivers)
-        .def_property_readonly("transmitters", &angular_net::transmitters)
-        .def_property_readonly("count", &angular_net::count, "pilots, Np")
+             py::arg("model"), py::arg("method") = "diffusion")
+        .def_property_readonly("receivers", &mimo_estimator::receivers)
+        .def_property_readonly("transmitters", &mimo_estimator::transmitters)
+        .def_property_readonly("count", &mimo_estimator::count, "pilots, Np")
         .def(
             "set_pilots",
-            [](angular_net& self, const complex_array& p) {
+            [](mimo_estimator& self, const complex_array& p) {
                 if (p.ndim() != 2 || size_t(p.shape(0)) != self.transmitters())
                     throw std::invalid_argument("pilots must be (Nt, Np) with Nt = " +
                                                 std::to_string(self.transmitters()));
@@ -28,7 +31,7 @@ void bind_mimo_estimator(py::module& m)
             py::arg("pilots"), "(Nt, Np) complex64")
         .def(
             "__call__",
-            [](angular_net& self, const complex_array& y, float noise_var) {
+            [](mimo_estimator& self, const complex_array& y, float noise_var) {
                 if (self.count() == 0)
                     throw std::invalid_argument("no pilots yet: call set_pilots first");
                 if (y.ndim() != 3 || size_t(y.shape(1)) != self.receivers() ||
