@@ -26,6 +26,10 @@ class Estimator:
     mimo: y (frames, Nr, Np) complex, pilots (Nt, Np) complex, any scale, y = h @ pilots + noise of
     variance noise_var; h complex64 (frames, Nr, Nt), err_var float32 of the same shape (the model gives the
     mean over the antenna pairs). Antenna index of a planar array = column * rows + row.
+
+    Observations of a converter of 1 to 5 bits are recognised by their few levels (``adc_levels`` of a rail, 0:
+    none): they are undone as far as a linear view goes, and their distortion counted as noise (Bussgang; noise_var
+    stays that before the converter). One bit leaves no scale: the channel is then taken to be of unit mean power.
     """
 
     def __init__(self, model, method="diffusion"):
@@ -48,7 +52,7 @@ class Estimator:
             self.n = self._native.carriers
             if method != "diffusion":
                 self._native = _native.pilot_estimator(method, self.n)
-        self.method = method
+        self.method, self.adc_levels = method, 0
 
     def __call__(self, y, pilots, noise_var):
         y = np.asarray(y)
@@ -67,7 +71,7 @@ class Estimator:
         if pilots.size and not 0 <= int(pilots.min()) <= int(pilots.max()) < self.n:
             raise ValueError(f"pilots has carriers {pilots.min()} to {pilots.max()}; use 0 to {self.n - 1}")
         self._native.pilots = pilots.tolist()
-        return self._frames(y, noise_var)
+        return self._frames(y, noise_var, 1.0)
 
     def _mimo(self, y, pilots, noise_var):
         nt, nr = self.n
@@ -82,7 +86,7 @@ class Estimator:
             raise TypeError(f"pilots have dtype {pilots.dtype}; give complex values")
         with np.errstate(over="ignore"):
             self._native.set_pilots(pilots.astype(np.complex64))
-        h, err_var = self._frames(y, noise_var)
+        h, err_var = self._frames(y, noise_var, float(np.sum(np.abs(pilots) ** 2) / pilots.shape[1]))
         return h, np.broadcast_to(err_var[:, None, None], h.shape).copy()
 
     @staticmethod
@@ -103,7 +107,10 @@ class Estimator:
             raise ValueError(f"noise_var is {noise_var}; use finite variances, none negative")
         return y, noise_var
 
-    def _frames(self, y, noise_var):
+    def _frames(self, y, noise_var, power):
+        self.adc_levels, seen, noise = _native.few_bit_pilots(y, np.broadcast_to(noise_var, y.shape[:1]), power)
+        if self.adc_levels:
+            y, noise_var = seen, noise
         if noise_var.ndim == 0:
             return self._native(y, float(noise_var))
         parts = [self._native(y[i : i + 1], v) for i, v in enumerate(noise_var)]

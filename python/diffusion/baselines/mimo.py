@@ -44,6 +44,68 @@ class Lmmse:
         return vector @ out
 
 
+class Genie:
+    """LMMSE that knows each channel's own covariance c (frames, Nr Nt, Nr Nt): an unreachable bound."""
+
+    def __init__(self, c):
+        self.c = c
+
+    def __call__(self, y, p, noise_var):
+        nr = y.shape[1]
+        a = np.kron(np.eye(nr), p.T)
+        cross = self.c @ a.conj().T
+        inner = a @ cross + noise_var * np.eye(len(a))
+        h = cross @ np.linalg.solve(inner, y.reshape(len(y), -1, 1))
+        return h.reshape(len(y), nr, -1)
+
+
+class Gmm:
+    """Mixture of zero-mean Gaussians whose covariances are diagonal over the beams of both arrays (circulant: Fesl et
+    al., "Channel estimation based on Gaussian mixture models with structured covariances", 2022), fitted by EM
+    to training channels until the likelihood stands still; then the exact posterior mean."""
+
+    def __init__(self, h, rx, tx, components=64, iterations=200, seed=1, tolerance=1e-4):
+        def fourier(shape):
+            one = [np.fft.fft(np.eye(n)) / np.sqrt(n) for n in shape]
+            return np.kron(*one)
+
+        rng = np.random.default_rng(seed)
+        self.f_rx, self.f_tx = fourier(rx), fourier(tx)
+        g = np.abs(self.f_rx @ h @ self.f_tx) ** 2  # H = F_r^H G conj(F_t), F symmetric
+        g = g.reshape(len(h), -1).astype(np.float32)
+        share = rng.dirichlet(np.full(components, 0.1), len(h)).astype(np.float32)
+        before, self.likelihoods = -np.inf, []
+        for _ in range(iterations):
+            mass = share.sum(0) + 1e-6
+            var = (share.T @ g) / mass[:, None] + 1e-5
+            log = np.log(mass / mass.sum()) - g @ (1 / var).T - np.log(var).sum(1)
+            top = log.max(1, keepdims=True)
+            total = np.exp(log - top).sum(1, keepdims=True)
+            share = np.exp(log - top) / total
+            now = float(np.mean(top + np.log(total)))
+            self.likelihoods.append(now)
+            if now - before < tolerance * g.shape[1]:
+                break
+            before = now
+        self.weight, self.var = mass / mass.sum(), var.reshape(components, h.shape[1], h.shape[2])
+
+    def __call__(self, y, p, noise_var):
+        phi = (self.f_tx.conj() @ p).T  # (Np, Nt): receive beams are problems of their own
+        seen = self.f_rx @ y
+        frames, nr, _ = seen.shape
+        log = np.tile(np.log(self.weight), (frames, 1))
+        mean = np.empty((len(self.weight), frames, nr, p.shape[0]), np.complex64)
+        for k, var in enumerate(self.var):
+            inner = (phi * var[:, None, :]) @ phi.conj().T + noise_var * np.eye(len(phi))
+            solved = np.linalg.solve(inner, seen.transpose(1, 2, 0))  # (Nr, Np, frames)
+            distance = np.sum(seen.transpose(1, 2, 0).conj() * solved, axis=(0, 1)).real
+            log[:, k] -= np.linalg.slogdet(inner)[1].sum() + distance
+            mean[k] = (var[:, :, None] * (phi.conj().T @ solved)).transpose(2, 0, 1)
+        share = np.exp(log - log.max(1, keepdims=True))
+        share /= share.sum(1, keepdims=True)
+        return self.f_rx.conj().T @ np.einsum("nk,knrt->nrt", share, mean) @ self.f_tx.conj()
+
+
 class Omp:
     """Orthogonal matching pursuit over products of beams of the two arrays. ``oversampling`` 1: the DFT grid; 2: half
     steps along each of the four axes. Stops at the noise level or at ``most`` beams."""

@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measure MIMO channel estimators beside their baselines: NMSE with intervals, time per estimate.
 
-All see the same channels, pilots and noise; the noise variance is known. Rows named "errors" have unknown gain, phase
-and coupling errors of the arrays, drawn for each channel. LMMSE is trained on the training channels (of
-ideal arrays). SNR is that of a receive antenna: pilots have columns of unit power, channels unit mean power.
+All see the same channels, pilots, noise and converters; the noise variance is known. Rows named "errors" have unknown
+gain, phase, place and coupling errors of the arrays, drawn for each channel. LMMSE (Kronecker covariance) and GMM (64
+components, circulant covariances) learn from the training channels, array errors among them as in the network's
+training. SNR is that of a receive antenna: pilots have columns of unit power, channels unit mean power.
+
+Study "quantized": 1 to 3 bits a rail, full scale 1.2, 1.8, 2.3 standard deviations; every estimator is told what
+Estimator makes of them (Bussgang), the genie too.
 
 example:
     gr-diffusion evaluate mimo --data FOLDER --json mimo.json
+    gr-diffusion evaluate mimo --model ce-mimo16x4
+    gr-diffusion evaluate mimo --study quantized --data FOLDER
 """
 
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -17,15 +24,19 @@ from ..baselines import mimo as baselines
 from ..cli.common import common_options, progress, write_json
 from ..train import mimo_channels as channels
 
-PILOTS = ("orthogonal-64", "qpsk-64", "qpsk-32", "qpsk-16")
+PILOTS = {"orthogonal": 0, "full": 1, "half": 2, "quarter": 4}
+LOADING = {1: 1.2, 2: 1.8, 3: 2.3}
 
 
 def add_arguments(parser):
-    parser.add_argument("--model", action="append", metavar="NAME", help="model(s) (ce-mimo64x16)")
-    parser.add_argument("--data", help="folder with mimo_upa_*.npz; none: synthetic scene only")
+    parser.add_argument("--model", action="append", metavar="NAME", help="model(s) of one geometry (ce-mimo64x16)")
+    parser.add_argument("--study", choices=["pilots", "quantized"], default="pilots", help="what to vary (pilots)")
+    parser.add_argument("--data", help="folder with mimo_upa_*.npz; none: synthetic scenes only")
     parser.add_argument("--held-out", type=int, nargs="*", default=[4], help="masts never seen in training (4)")
-    parser.add_argument("--frames", type=int, default=150, help="channels a scene at most (150)")
-    parser.add_argument("--pilots", nargs="+", default=list(PILOTS), choices=PILOTS, help="pilots")
+    parser.add_argument("--frames", type=int, default=100, help="channels a scene at most (100)")
+    parser.add_argument(
+        "--pilots", nargs="+", default=["orthogonal", "half", "quarter"], choices=PILOTS, help="share of Nt, random QPSK"
+    )
     parser.add_argument("--snr", type=float, nargs="+", default=[0, 10, 20], help="SNR in dB (0 10 20)")
     parser.add_argument("--only", nargs="+", help="estimators to run (all)")
     parser.add_argument("--markdown", metavar="FILE", help="the table for a document")
@@ -33,15 +44,29 @@ def add_arguments(parser):
 
 
 def scenes(args, rng, rx, tx):
-    """(name, test channels), and the training channels of LMMSE."""
-    training = channels.plane_waves(rng, 1000, rx, tx)
-    found = []
+    """{name: (test channels, their covariances or None)}, and the training channels of LMMSE and GMM."""
+    n, found = args.frames, {}
+    training = [channels.plane_waves(rng, 2000, rx, tx), channels.clusters(rng, 2000, rx, tx)]
     if args.data:
         traced = channels.RayTraced(args.data, tuple(args.held_out))
-        training = np.concatenate([traced.train, training])
-        found = [(f"{k}-unseen-mast", h[rng.permutation(len(h))[: args.frames]]) for k, h in traced.test.items()]
-        found += [(f"{name}-errors", channels.real_array(rng, h, rx, tx)) for name, h in found]
-    found.append(("plane-waves", channels.plane_waves(rng, args.frames, rx, tx)))
+        turned = np.concatenate([channels.turned(rng, traced.train, rx, tx) for _ in range(2)])
+        training += [traced.train, turned]
+        found = {f"{k}-unseen-mast": h for k, h in traced.test.items()}
+    for path in sorted((Path(__file__).parent / "cities").glob("mimo_*.npz")):
+        with np.load(path) as f:
+            h = channels.unit(f["h"].astype(np.float32) @ np.array([1, 1j]))
+        if h.shape[1:] == training[0].shape[1:] and rx[1] > 1:  # traced with planar arrays
+            found[f"{path.stem[5:]}-unseen-city"] = h
+    found = {k: h[rng.permutation(len(h))[:n]] for k, h in found.items()}
+    found["plane-waves"] = channels.plane_waves(rng, n, rx, tx)
+    found |= {f"{k}-errors": channels.real_array(rng, h, rx, tx) for k, h in found.items()}
+    found = {k: (h, None) for k, h in found.items()}
+    h, factors = channels.clusters(rng, n, rx, tx, factors=True)
+    pairs = h[0].size
+    found["clusters"] = (h, channels.covariance(factors) if pairs <= 256 else None)  # the genie's would fill the memory
+    training = np.concatenate(training)
+    wrong = rng.random(len(training)) < 0.25
+    training[wrong] = channels.real_array(rng, training[wrong], rx, tx)
     return found, training
 
 
@@ -50,7 +75,19 @@ def interval(error, power, rng, draws=400):
     return np.percentile(10 * np.log10(error[pick].sum(1) / power[pick].sum(1)), [2.5, 97.5]).tolist()
 
 
+def quantized(y, bits, power):
+    """Mid-rise, full scale in standard deviations of a rail; power E|y|^2."""
+    top = LOADING[bits] * np.sqrt(power / 2)
+    step = 2 * top / 2**bits
+
+    def rail(x):
+        return np.clip(np.floor(x / step) + 0.5, 0.5 - 2 ** (bits - 1), 2 ** (bits - 1) - 0.5) * step
+
+    return (rail(y.real) + 1j * rail(y.imag)).astype(np.complex64)
+
+
 def run(args):
+    from .. import diffusion_python as native
     from ..estimator import Estimator
 
     rng = np.random.default_rng(args.seed)
@@ -58,33 +95,48 @@ def run(args):
     shape = channels_of(models[0])
     tests, training = scenes(args, rng, *shape)
     known = {
-        "ls": baselines.ls,
+        "ls": Estimator(models[0].path, "ls"),
         "lmmse": baselines.Lmmse(training),
-        "omp": baselines.Omp(*shape, oversampling=1),
-        "omp-2x": baselines.Omp(*shape),
+        "gmm": baselines.Gmm(training, *shape),
+        "omp": baselines.Omp(*shape),
+        "nomp": Estimator(models[0].path, "nomp"),
+        "sbl": Estimator(models[0].path, "sbl"),
     }
     for m in models:
         known[m.name] = m
     known = {k: v for k, v in known.items() if not args.only or k in args.only}
     rows = []
-    settings = [(s, p, snr) for s in tests for p in args.pilots for snr in args.snr]
-    for (scene, h), name, snr_db in progress(settings, desc="mimo"):
-        kind, _, count = name.partition("-")
-        p = channels.pilots(rng, h.shape[2], 0 if kind == "orthogonal" else int(count))
+    depths = [1, 2, 3] if args.study == "quantized" else [None]
+    shares = ["orthogonal"] if args.study == "quantized" else args.pilots
+    settings = [(s, p, b, snr) for s in tests for p in shares for b in depths for snr in args.snr]
+    for scene, name, bits, snr_db in progress(settings, desc="mimo"):
+        h, covariances = tests[scene]
+        share = PILOTS[name]
+        p = channels.pilots(rng, h.shape[2], share and h.shape[2] // share)
+        if bits:  # a DFT's columns are beams, one of which would hold all the power: turn the antennas at random
+            p = p * np.exp(2j * np.pi * rng.random((len(p), 1))).astype(np.complex64)
         noise_var = 10 ** (-snr_db / 10)
         y = channels.observe(rng, h, p, noise_var)
         power = np.sum(np.abs(h) ** 2, axis=(1, 2))
-        for estimator, run_one in known.items():
+        if bits:
+            y = quantized(y, bits, 1 + noise_var)
+        _, seen, noise = native.few_bit_pilots(y, np.full(len(y), noise_var, np.float32), 1.0)
+        tried = dict(known)
+        if covariances is not None:
+            tried["genie"] = baselines.Genie(covariances)
+        for estimator, run_one in tried.items():
             start = time.perf_counter()
-            out = run_one(y, p, noise_var)
+            if isinstance(run_one, Estimator):
+                out, err_var = run_one(y, p, noise_var)
+            else:  # one noise level a call: all frames saw the same converter
+                out, err_var = run_one(seen, p, float(noise.mean())), None
             spent = time.perf_counter() - start
-            out, err_var = out if isinstance(out, tuple) else (out, None)
             error = np.sum(np.abs(out - h) ** 2, axis=(1, 2))
             row = {
-                "study": "mimo",
+                "study": "mimo" if args.study == "pilots" else "mimo-quantized",
                 "scene": scene,
-                "pilots": name,
-                "bits": None,
+                "pilots": f"orthogonal-{p.shape[1]}" if not share else f"qpsk-{p.shape[1]}",
+                "bits": bits,
                 "snr_db": snr_db,
                 "estimator": estimator,
                 "nmse_db": 10 * np.log10(error.sum() / power.sum()),
@@ -95,7 +147,8 @@ def run(args):
             if err_var is not None:
                 row["believed_over_actual"] = float(err_var.mean() * h[0].size * len(h) / error.sum())
             rows.append(row)
-    text = table(rows, list(known))
+    names = list(known) + ["genie"] * any(r["estimator"] == "genie" for r in rows)
+    text = table(rows, names)
     print(text)
     if args.markdown:
         with open(args.markdown, "w") as f:
@@ -112,13 +165,18 @@ def channels_of(model):
 
 
 def table(rows, names):
+    def key(r):
+        return r["scene"], r["pilots"] + (f", {r['bits']} bit" if r["bits"] else ""), r["snr_db"]
+
     out = [
         "| scene | pilots | SNR dB | " + " | ".join(names) + " |",
         "| " + " | ".join(["---"] * (len(names) + 3)) + " |",
     ]
-    for key in dict.fromkeys((r["scene"], r["pilots"], r["snr_db"]) for r in rows):
-        found = {r["estimator"]: r["nmse_db"] for r in rows if (r["scene"], r["pilots"], r["snr_db"]) == key}
-        best = min(found.values())
-        cells = [f"**{found[n]:.1f}**" if found[n] == best else f"{found[n]:.1f}" for n in names]
-        out.append(f"| {key[0]} | {key[1]} | {key[2]:g} | " + " | ".join(cells) + " |")
+    for k in dict.fromkeys(key(r) for r in rows):
+        found = {r["estimator"]: r["nmse_db"] for r in rows if key(r) == k}
+        best = min(v for n, v in found.items() if n != "genie")
+        cells = [
+            "" if n not in found else f"**{found[n]:.1f}**" if found[n] == best else f"{found[n]:.1f}" for n in names
+        ]
+        out.append(f"| {k[0]} | {k[1]} | {k[2]:g} | " + " | ".join(cells) + " |")
     return "\n".join(out)

@@ -27,6 +27,7 @@ def add_arguments(parser):
     )
     parser.add_argument("--batch", type=int, default=16, help="channels a batch (16)")
     parser.add_argument("--rate", type=float, default=3e-3, help="largest learning rate of Adam (0.003)")
+    parser.add_argument("--start", type=Path, help="model file of the same network whose weights to start from")
     parser.add_argument("--seed", type=int, default=1, help="seed of weights and data (1)")
     parser.add_argument("--out", type=Path, required=True, help="model file to write, NAME.safetensors")
 
@@ -79,6 +80,10 @@ def run(args):
     source = Source(args, rng)
     net = AngularUnrolled(args.rx, args.tx, args.steps, args.width)
     net.precision = torch.complex64
+    if args.start:
+        from safetensors.torch import load_file
+
+        net.load_state_dict(load_file(args.start))
     average = torch.optim.swa_utils.AveragedModel(
         net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)
     )
@@ -128,12 +133,13 @@ def step(net, source, expected, size):
 
 
 def save(net, args, iterations):
+    import hashlib
     import shlex
     import sys
     from ..nn.export import save_model
 
     traced = f"ray-traced mimo_upa files, masts {args.held_out} left out; " if args.data else ""
-    names = {str(args.data): "FOLDER", str(args.out): args.out.name}  # not where they lie on this machine
+    names = {str(args.data): "FOLDER", str(args.out): args.out.name, str(args.start): args.start and args.start.name}  # not where they lie on this machine
     save_model(
         args.out,
         net,
@@ -150,6 +156,7 @@ def save(net, args, iterations):
                 "seed": args.seed,
                 "iterations": iterations,
                 "batch": args.batch,
+                **({"start_sha256": hashlib.sha256(args.start.read_bytes()).hexdigest()} if args.start else {}),
                 "data": traced + "synthetic plane waves and clusters",
             },
         },
