@@ -24,8 +24,10 @@ from .estimator import Estimator
 from .link_metrics import LinkMetrics, link_metrics
 from .noise import NoiseLaw
 from .ofdm import ofdm_rx, ofdm_tx
+from .sequence import SequenceReceiver
 from .shaper import Shaper, ShapingState
 from .receiver import Receiver
+from .waveforms import OfdmWaveform, PulseWaveform
 
 __version__ = version()
 

@@ -36,7 +36,7 @@ STUDIES = {**hardware.REFERENCE,
 
 
 # Studies with a module of their own, receiver_NAME.py: measure_study(args, model names) -> rows, printed.
-OWN_STUDIES = ("examination", "papers", "coded", "noise")
+OWN_STUDIES = ("examination", "papers", "coded", "noise", "memory")
 
 
 def add_arguments(parser):
@@ -50,6 +50,8 @@ def add_arguments(parser):
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="also write plots, where the study has some")
     parser.add_argument("--dnn", action="store_true",
                         help="also a DNN demapper trained on each setting, all SNRs (a minute each)")
+    parser.add_argument("--data", type=Path, metavar="FILE",
+                        help="study memory: a measured amplifier's npz, as `train memory` takes it")
     common_options(parser)
 
 
