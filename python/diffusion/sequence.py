@@ -152,8 +152,8 @@ class SequenceReceiver:
         key = ("first", level)
         if key not in self._cache:
             x, known = self._known
-            shape = (31, 5, 1) if x.size >= 12000 else (21, 4, 0) if x.size >= 5000 else (11, 3, 0)
-            self._cache[key] = Regression(*shape).fit(known, x, 10 ** (level / 10), repeats=2)
+            shape = (21, 5, 1) if x.size >= 12000 else (21, 4, 0) if x.size >= 5000 else (11, 3, 0)
+            self._cache[key] = Regression(*shape).fit(known, x, 10 ** (level / 10))
         return self._cache[key](y)
 
     def _correct(self, residual):

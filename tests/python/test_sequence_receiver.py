@@ -92,7 +92,7 @@ def link(constellation, blocks, snr, bits, seed=6):
     waveform = OfdmWaveform.dpa200(known_gains=True)
     points = np.asarray(diffusion.constellation(constellation)).astype(complex)
     send = study.amplified(diffusion.power_amplifier.load("pa-dpa200"))
-    x_known = waveform.modulate(points[rng.integers(0, points.size, 590 * 5)])
+    x_known = waveform.modulate(points[rng.integers(0, points.size, 590 * 3)])
     y_known = send(x_known)
     y_known = y_known + study.circular(rng, y_known.size, 1e-4 * np.mean(np.abs(y_known) ** 2))
     index = rng.integers(0, points.size, 590 * blocks)
@@ -105,7 +105,7 @@ def link(constellation, blocks, snr, bits, seed=6):
 
 @pytest.mark.parametrize("snr, bits", [(25, 0), (30, 3)])
 def test_beats_the_polynomial_over_the_measured_amplifiers_model(snr, bits):
-    waveform, x_known, y_known, index, x, y, noise_var, own = link("qam64", 3, snr, bits)
+    waveform, x_known, y_known, index, x, y, noise_var, own = link("qam64", 2, snr, bits)
     rx = SequenceReceiver(waveform, "qam64").fit(x_known, y_known)
     out = rx.receive(y, noise_var)
     level = (noise_var + own) / abs(rx.gain) ** 2
