@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Denoising in other processes over ZMQ: the wire format, the client, the worker.
 
-Wire format, version 1. A message is four frames, all numbers little endian:
+Wire format, version 2. A message is four frames, all numbers little endian:
 
     0  header, 40 bytes: "GRDF", u8 version, u8 kind, u16 zero, u64 sequence, f64 noise_var, u32 steps,
-       u32 symbols, u32 CRC-32 of frames 1 to 3, u32 zero
+       u32 symbols, u32 CRC-32 of this header (with zero in this place) and of frames 1 to 3, u32 zero
     1  model name, UTF-8, at most 64 bytes
     2  state of a fitted receiver (float64), empty for an unfitted one
     3  request, reply: complex64 symbols; error: UTF-8 text, at most 1000 bytes; ping, pong: empty
 
 kind is one of request 1, reply 2, error 3, ping 4, pong 5. A reply repeats the sequence number, the model
-and the number of symbols. Whoever receives anything else drops it: nothing is ever unpickled, and sizes
-are checked before they are used.
+and the number of symbols. At most 2^20 symbols and 2^16 values of state; a socket takes no larger frame. Whoever
+receives anything else drops it: nothing is ever unpickled, and sizes are checked before they are used.
 """
 import struct
 import threading
@@ -22,11 +22,12 @@ import numpy as np
 import zmq
 
 MAGIC = b"GRDF"
-VERSION = 1
+VERSION = 2
 REQUEST, REPLY, ERROR, PING, PONG = 1, 2, 3, 4, 5
 HEADER = struct.Struct("<4sBBHQdIIII")
 MAX_SYMBOLS = 1 << 20
 MAX_STATE = 1 << 16
+MAX_FRAME = 8 * MAX_SYMBOLS  # bytes; a peer that sends more is cut off
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5757"
 
 
@@ -39,8 +40,16 @@ def pack(kind, sequence, model="", symbols=0, noise_var=0.0, steps=0, state=b"",
     name = model.encode()
     state = bytes(memoryview(state).cast("B")) if len(state) else b""
     payload = memoryview(payload).cast("B") if len(payload) else b""
-    crc = zlib.crc32(payload, zlib.crc32(state, zlib.crc32(name)))
-    return [HEADER.pack(MAGIC, VERSION, kind, 0, sequence, noise_var, steps, symbols, crc, 0), name, state, payload]
+    fields = (MAGIC, VERSION, kind, 0, sequence, noise_var, steps, symbols)
+    crc = _checksum(HEADER.pack(*fields, 0, 0), name, state, payload)
+    return [HEADER.pack(*fields, crc, 0), name, state, payload]
+
+
+def _checksum(*frames):
+    crc = 0
+    for frame in frames:
+        crc = zlib.crc32(frame, crc)
+    return crc
 
 
 def unpack(frames):
@@ -53,7 +62,7 @@ def unpack(frames):
     header, name, state, payload = (bytes(f) for f in frames)
     if len(header) != HEADER.size:
         raise WireError(f"a header of {len(header)} bytes instead of {HEADER.size}")
-    magic, version, kind, _, sequence, noise_var, steps, symbols, crc, _ = HEADER.unpack(header)
+    magic, version, kind, zero, sequence, noise_var, steps, symbols, crc, zero2 = HEADER.unpack(header)
     if magic != MAGIC:
         raise WireError("it does not begin with GRDF")
     if version != VERSION:
@@ -66,7 +75,7 @@ def unpack(frames):
         raise WireError(f"{len(payload)} bytes of payload for {symbols} symbols")
     if kind == ERROR and len(payload) > 1000:
         raise WireError("an error text of more than 1000 bytes")
-    if zlib.crc32(payload, zlib.crc32(state, zlib.crc32(name))) != crc:
+    if zero or zero2 or _checksum(header[:32] + bytes(8), name, state, payload) != crc:
         raise WireError("the checksum is wrong")
     try:
         model = name.decode()
@@ -89,6 +98,7 @@ class _Worker:
         self.socket = context.socket(zmq.DEALER)
         self.socket.linger = 0
         self.socket.sndhwm = self.socket.rcvhwm = 64
+        self.socket.maxmsgsize = MAX_FRAME
         if server_key:
             public, secret = zmq.curve_keypair()
             self.socket.curve_publickey, self.socket.curve_secretkey = public, secret
@@ -273,6 +283,7 @@ class Server(threading.Thread):
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.linger = 0
+        self._socket.maxmsgsize = MAX_FRAME
         if curve_keys:
             self._socket.curve_publickey, self._socket.curve_secretkey = (k.encode() for k in curve_keys)
             self._socket.curve_server = True

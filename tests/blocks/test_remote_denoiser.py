@@ -14,15 +14,22 @@ from gnuradio import blocks, diffusion, gr
 NOISE_VAR = 0.05
 
 
-@pytest.fixture
-def worker():
+CODE = "import sys; from gnuradio.diffusion.cli import main; sys.exit(main())"
+
+
+def serve(*options):
     """A serving process and its address."""
-    code = "import sys; from gnuradio.diffusion.cli import main; sys.exit(main())"
-    process = subprocess.Popen([sys.executable, "-c", code, "serve", "rx-qam16", "--bind", "tcp://127.0.0.1:*"],
+    process = subprocess.Popen([sys.executable, "-c", CODE, "serve", "rx-qam16", "--bind", "tcp://127.0.0.1:*", *options],
                                stdout=subprocess.PIPE, text=True)
     line = process.stdout.readline()
     assert line.startswith("serving rx-qam16 at tcp://127.0.0.1:"), line
-    yield process, line.split()[3]
+    return process, line.split()[3]
+
+
+@pytest.fixture
+def worker():
+    process, address = serve()
+    yield process, address
     process.kill()
     process.wait()
 
@@ -69,6 +76,33 @@ def test_equals_the_native_engine_and_outlives_its_worker(worker):
     counters = block.counters()
     assert counters["remote"] > 10000 and counters["native"] > 5000
     assert counters["remote"] + counters["native"] == y.size
+
+
+def test_another_worker_takes_over_with_keys(tmp_path):
+    """Two worker processes behind CURVE keys, one killed on the way: its share goes to the other, in order."""
+    keys = tmp_path / "worker.key"
+    made = subprocess.run([sys.executable, "-c", CODE, "serve", "--make-keys", str(keys)], capture_output=True, text=True)
+    assert made.returncode == 0 and keys.stat().st_mode & 0o777 == 0o600
+    public = made.stdout.split("server_key=")[1].strip()
+    workers = [serve("--keys", str(keys)) for _ in range(2)]
+    try:
+        rx = diffusion.Receiver("rx-qam16")
+        y = received(rx, 40000)
+        block = diffusion.remote_denoiser("rx-qam16", [a for _, a in workers], NOISE_VAR, timeout=4.0, server_key=public)
+        source = slow_source(y, 1000, 0.01, 20000, workers[0][0].kill)
+        sink = blocks.vector_sink_c()
+        tb = gr.top_block()
+        tb.connect(source, block, sink)
+        tb.run()
+        np.testing.assert_allclose(np.array(sink.data(), np.complex64), rx(y, NOISE_VAR)[0], atol=2e-4)
+        counters = block.counters()
+        assert counters["resent"] >= 1 and counters["remote"] + counters["native"] == y.size
+        # before the workers were found the native engine worked; after the kill nothing needed it
+        assert counters["remote"] >= 20000
+    finally:
+        for process, _ in workers:
+            process.kill()
+            process.wait()
 
 
 def test_no_worker_tags_and_bad_input():

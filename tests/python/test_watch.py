@@ -46,6 +46,34 @@ def test_reports_are_shown_and_nonsense_is_not(publisher, tmp_path, capsys):
         "time": 1.5, "ber": 0.25, "ber_low": 0.2, "ber_high": 0.3}
 
 
+def test_a_running_block_is_watched(tmp_path, capsys):
+    """link_metrics in a flowgraph, watch on its socket: the figures are those of the streams."""
+    import numpy as np
+    from gnuradio import blocks, diffusion, gr
+    context = zmq.Context.instance().socket(zmq.PUB)
+    port = context.bind_to_random_port("tcp://127.0.0.1")
+    context.close()
+    time.sleep(0.1)
+    address = f"tcp://127.0.0.1:{port}"
+    bits = np.random.default_rng(1).integers(0, 2, 1000).astype(np.uint8)
+    wrong = bits.copy()
+    wrong[:100] ^= 1
+    tb = gr.top_block()
+    sources = [blocks.vector_source_b(x.tolist(), True) for x in (bits, wrong)]
+    throttles = [blocks.throttle(1, 1e6) for _ in sources]
+    metrics = diffusion.link_metrics("ber", period=0.1, address=address)
+    for i, (source, throttle) in enumerate(zip(sources, throttles)):
+        tb.connect(source, throttle, (metrics, i))
+    tb.start()
+    try:
+        assert main(["watch", address, "--count", "10", "--timeout", "20", "--json", str(tmp_path / "w.json")]) == 0
+    finally:
+        tb.stop()
+        tb.wait()
+    last = json.loads((tmp_path / "w.json").read_text())["reports"][-1]
+    assert last["ber"] == pytest.approx(0.1, abs=0.03) and last["ber_low"] <= last["ber"] <= last["ber_high"]
+
+
 def test_silence_and_bad_addresses_are_errors(publisher, capsys):
     assert main(["watch", publisher[1], "--timeout", "0.3"]) == 1
     assert "nothing came" in capsys.readouterr().err

@@ -85,7 +85,7 @@ def account(log, session):
                 a.by_overflow += sum(gone)
                 rest = lost - sum(gone)
                 # An interruption breaks the frame on the air, and at most the one that follows.
-                broken = min(rest, 2 * math.ceil(shift / LEAD)) if shifted and shift > 0 else 0
+                broken = min(rest, 2 * math.ceil(shift / LEAD - 0.01)) if shifted and shift > 0 else 0
                 a.by_underflow += broken
                 a.unexplained += rest - broken
         before = (number, time)

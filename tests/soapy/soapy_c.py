@@ -26,6 +26,8 @@ for _name, _result, _arguments in (
         ("setSampleRate", c.c_int, [_pointer, c.c_int, _size, _double]),
         ("setFrequency", c.c_int, [_pointer, c.c_int, _size, _double, _pointer]),
         ("setGain", c.c_int, [_pointer, c.c_int, _size, _double]),
+        ("setGainElement", c.c_int, [_pointer, c.c_int, _size, _string, _double]),
+        ("getGainElement", _double, [_pointer, c.c_int, _size, _string]),
         ("getGain", _double, [_pointer, c.c_int, _size]),
         ("setGainMode", c.c_int, [_pointer, c.c_int, _size, c.c_bool]),
         ("setDCOffsetMode", c.c_int, [_pointer, c.c_int, _size, c.c_bool]),
@@ -103,6 +105,12 @@ class Radio:
 
     def gain(self, direction):
         return self._call("getGain", direction, 0)
+
+    def set_stage(self, direction, name, value):
+        self._call("setGainElement", direction, 0, name.encode(), value)
+
+    def stage(self, direction, name):
+        return self._call("getGainElement", direction, 0, name.encode())
 
     def time(self):
         return self._call("getHardwareTime", b"")

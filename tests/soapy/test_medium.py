@@ -131,6 +131,70 @@ def test_delays_are_kept_to_fractions_of_a_sample(medium, delay_ns, rate):
     assert turned == pytest.approx(np.exp(-2j * np.pi * f * delay_ns * 1e-9 * RATE), abs=5e-3)
 
 
+def through(medium, x, change=lambda tx, rx: None, rx=None, tx=None):
+    """x through a clean fast medium, from its first sample that is not silent; and the receiver's sensors."""
+    from test_loopback import transfer
+    with Radio(medium=medium, pacing="fast", **{**CLEAN, **(rx or {})}).tune(RX, rate=RATE).open(RX) as r, \
+            Radio(medium=medium, **{"dac_bits": 0, **(tx or {})}).tune(TX, rate=RATE).open(TX) as t:
+        change(t, r)
+        y = transfer(t, r, x)
+        sensors = {s: int((r if s == "adc_clipped" else t).sensor(s)) for s in ("adc_clipped", "dac_clipped")}
+    start = int(np.flatnonzero(np.abs(y) > 0.02)[0])  # an ADC has no zero
+    return y[start:start + len(x)], sensors
+
+
+def test_every_gain_stage_acts_and_too_much_clips(medium):
+    x = qpsk(20000)
+    level = lambda y: 10 * np.log10(np.mean(np.abs(y[1000:-1000]) ** 2))
+    plain = level(through(medium, x)[0])
+    for direction, name, value, gain in ((RX, "LNA", 10, -10), (RX, "VGA", 35, 5), (TX, "PAD", 12, -18)):
+        def change(t, r):
+            radio = r if direction == RX else t
+            radio.set_stage(direction, name, value)
+            assert radio.stage(direction, name) == value
+        y, sensors = through(medium, x, change)
+        assert level(y) - plain == pytest.approx(gain, abs=0.02) and sensors["adc_clipped"] == 0
+    loud = lambda t, r: r.tune(RX, gain=70)
+    y, sensors = through(medium, x, loud, rx=dict(adc_bits=8))
+    assert np.abs(y.real).max() < 1 and sensors["adc_clipped"] > 19000
+    quiet = lambda t, r: r.tune(RX, gain=70, agc=True)  # the AGC takes it back
+    y, sensors = through(medium, x, quiet, rx=dict(adc_bits=8))
+    assert level(y[9000:]) == pytest.approx(-12, abs=0.5) and sensors["adc_clipped"] < 5000
+    y, sensors = through(medium, 4 * x, tx=dict(dac_bits=8))
+    assert sensors["dac_clipped"] > 19000 and np.abs(y.real).max() <= 1
+
+
+def test_the_dac_has_its_bits(medium):
+    rng = np.random.default_rng(1)
+    x = (rng.uniform(-0.99, 0.99, 20000) + 1j * rng.uniform(-0.99, 0.99, 20000)).astype(np.complex64)
+    y, _ = through(medium, x, tx=dict(dac_bits=3))
+    assert len(np.unique(np.round(y.real, 3))) == len(np.unique(np.round(y.imag, 3))) == 8
+
+
+def test_receivers_mixer_and_transmitters_offset(medium):
+    """The receiver's IQ imbalance makes an image, the transmitter's DC a carrier, phase noise a floor: in decibels."""
+    n = 20000
+    x = (0.5 * np.exp(2j * np.pi * 0.1 * np.arange(n))).astype(np.complex64)
+    y, _ = through(medium, x, rx=dict(rx_iq_gain_db=1.0, rx_iq_phase_deg=5))
+    at = lambda y, f: np.abs(np.mean(y[1000:19000] * np.exp(-2j * np.pi * f * np.arange(1000, 19000)))) / 0.5
+    g, phi = 10 ** (1 / 20), np.deg2rad(5)
+    assert at(y, -0.1) / at(y, 0.1) == pytest.approx(abs(1 - g * np.exp(1j * phi)) / abs(1 + g * np.exp(-1j * phi)), rel=0.02)
+    y, _ = through(medium, x, tx=dict(tx_dc=0.2))
+    assert 0.5 * at(y, 0.0) == pytest.approx(0.2, rel=0.02)  # of the RMS at 0 dBm, which is 1
+    y, _ = through(medium, x, tx=dict(tx_phase_noise_deg=4))
+    turned = y[1000:19000] * np.exp(-2j * np.pi * 0.1 * np.arange(1000, 19000))
+    assert np.rad2deg(np.std(np.angle(turned / np.mean(turned)))) == pytest.approx(4, rel=0.05)
+
+
+def test_a_burst_that_ends_is_acknowledged(medium):
+    with Radio(medium=medium).tune(TX, rate=RATE).open(TX) as tx:
+        tx.start(TX)
+        assert tx.write_all(qpsk(5000), END_BURST) == 5000
+        code, flags, time_ns = tx.status()
+        assert code == 0 and flags & END_BURST and time_ns > 0
+        assert tx.status(1000)[0] == -1
+
+
 @pytest.mark.parametrize("key, value, words", [
     ("fading", "fast", "use continuous or burst"), ("pacing", "slow", "realtime, fast or lockstep"),
     ("tx_taps", ";".join(["1"] * 65), "up to 64"), ("tx_path_loss_db", "loud", "use -50 to 250")])

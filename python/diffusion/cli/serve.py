@@ -74,6 +74,8 @@ def run(args):
         signal.signal(which, lambda *_: stop.set())
     server.start()
     print(f"serving {receiver.name} at {server.address} on {args.device}", flush=True)
+    if args.bind.startswith("tcp://") and not args.bind.startswith(("tcp://127.", "tcp://[::1]")) and not args.keys:
+        print("note: everybody on this network can use it and read along; --keys FILE encrypts", flush=True)
     stop.wait(args.seconds)
     server.stop()
     print(f"{server.counters['requests']} requests, {server.counters['symbols']} symbols, "
