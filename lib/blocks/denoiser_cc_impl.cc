@@ -15,7 +15,7 @@ denoiser_cc_impl::denoiser_cc_impl(const std::string& model, double noise_var, i
                      gr::io_signature::make(1, 1, sizeof(gr_complex))),
       d_stage(model, noise_var, steps, d_logger)
 {
-    d_stage.set_mode(mode);
+    d_stage.set_mode(mode, true);
     message_port_register_in(pmt::mp("cmd"));
     set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
         gr::thread::scoped_lock lock(d_setlock);
@@ -116,6 +116,12 @@ bool denoiser_cc_impl::uses_table() const
 {
     LOCKED;
     return d_stage.receiver().uses_table();
+}
+
+uint64_t denoiser_cc_impl::without_table() const
+{
+    LOCKED;
+    return d_stage.without_table();
 }
 
 bool denoiser_cc_impl::fitted() const

@@ -28,6 +28,7 @@ public:
     int steps() const override;
     std::string mode() const override;
     bool uses_table() const override;
+    uint64_t without_table() const override;
     bool fitted() const override;
     uint64_t symbols() const override { return d_stage.symbols(); }
     uint64_t bad_samples() const override { return d_stage.bad_samples(); }

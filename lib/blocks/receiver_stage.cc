@@ -62,8 +62,10 @@ void receiver_stage::take(std::unique_ptr<dsp::fitted_receiver> receiver, const 
         else
             d_composition = -1; // of other points: the next tag brings a prior that fits
     }
-    receiver->set_mode(dsp::receiver_mode_of(d_mode), d_soft_bits);
+    receiver->set_mode(dsp::receiver_mode_of(d_mode), d_soft_bits, false);
     auto estimator = std::make_unique<dsp::noise_estimator>(receiver->law(), receiver->prior());
+    if (d_receiver)
+        d_without_table += d_receiver->without_table();
     d_receiver = std::move(receiver);
     d_estimator = std::move(estimator);
     d_model = model;
@@ -82,16 +84,13 @@ void receiver_stage::set_noise_var(double noise_var)
 
 void receiver_stage::set_steps(int steps)
 {
-    const size_t checked = check_steps(steps);
-    auto next = std::make_unique<dsp::fitted_receiver>(engine::model::load(d_model), checked);
-    next->set_state(d_receiver->state());
-    d_steps = checked;
-    take(std::move(next), d_model);
+    d_receiver->set_steps(check_steps(steps));
+    d_steps = size_t(steps);
 }
 
-void receiver_stage::set_mode(const std::string& mode)
+void receiver_stage::set_mode(const std::string& mode, bool wait)
 {
-    d_receiver->set_mode(dsp::receiver_mode_of(mode), d_soft_bits);
+    d_receiver->set_mode(dsp::receiver_mode_of(mode), d_soft_bits, wait);
     d_mode = mode;
 }
 

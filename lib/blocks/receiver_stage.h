@@ -35,7 +35,8 @@ public:
     void set_model(const std::string& model, bool same_bits);
     void set_noise_var(double noise_var);
     void set_steps(int steps);
-    void set_mode(const std::string& mode);
+    //! \param wait for the table, before the flowgraph runs; in a running one it is made beside the stream
+    void set_mode(const std::string& mode, bool wait = false);
     void set_fit(const std::vector<double>& state);
     //! Probabilities of the points (any scale), or none: equally likely.
     void set_prior(const std::vector<double>& pmf);
@@ -47,6 +48,8 @@ public:
     const std::string& mode() const { return d_mode; }
     double noise_var() const { return d_receiver->noise_var(); }
     const char* noise_source() const;
+    //! Symbols of the exact network while a table was asked for; of all models so far.
+    uint64_t without_table() const { return d_without_table + d_receiver->without_table(); }
     uint64_t symbols() const { return d_symbols; }
     uint64_t bad_samples() const { return d_bad_samples; }
     uint64_t refused() const { return d_refused; }
@@ -70,6 +73,7 @@ private:
     double d_given = -1, d_tagged = -1;
     size_t d_steps;
     bool d_soft_bits; // what a table holds
+    uint64_t d_without_table = 0; // of receivers that are gone
     std::atomic<uint64_t> d_symbols{ 0 }, d_bad_samples{ 0 }, d_refused{ 0 };
     std::chrono::steady_clock::time_point d_next_log{};
 };

@@ -16,7 +16,7 @@ soft_demapper_cf_impl::soft_demapper_cf_impl(const std::string& model, double no
                             1),
       d_stage(model, noise_var, 0, d_logger, true)
 {
-    d_stage.set_mode(mode);
+    d_stage.set_mode(mode, true);
     set_interpolation(unsigned(d_stage.receiver().bits_per_symbol()));
     message_port_register_in(pmt::mp("cmd"));
     set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
@@ -71,6 +71,12 @@ bool soft_demapper_cf_impl::uses_table() const
 {
     LOCKED;
     return d_stage.receiver().uses_table();
+}
+
+uint64_t soft_demapper_cf_impl::without_table() const
+{
+    LOCKED;
+    return d_stage.without_table();
 }
 
 void soft_demapper_cf_impl::set_prior(const std::vector<double>& pmf)

@@ -24,6 +24,7 @@ public:
     std::string model() const override;
     std::string mode() const override;
     bool uses_table() const override;
+    uint64_t without_table() const override;
     int bits_per_symbol() const override;
     double noise_var() const override;
     std::string noise_source() const override;

@@ -22,7 +22,7 @@ engine::model::sptr check(engine::model::sptr m)
 } // namespace
 
 fitted_receiver::fitted_receiver(engine::model::sptr m, size_t steps)
-    : d_model(check(std::move(m))), d_receiver(d_model, steps), d_law(get_model().constellation()),
+    : d_model(check(std::move(m))), d_receiver(d_model), d_default_steps(d_receiver.steps()), d_law(get_model().constellation()),
       d_cells(get_model().constellation()), d_bits(get_model().bits_per_symbol())
 {
     const size_t points = get_model().constellation().size();
@@ -36,7 +36,7 @@ fitted_receiver::fitted_receiver(engine::model::sptr m, size_t steps)
     d_logit.resize(points);
     d_centroid.resize(points);
     d_context.resize(symbol_law::n_context);
-    apply();
+    set_steps(steps);
 }
 
 receiver_mode receiver_mode_of(const std::string& name)
@@ -61,7 +61,7 @@ receiver_path receiver_path_of(const std::string& name)
     throw std::invalid_argument("path '" + name + "' is none of network, gaussian, cells");
 }
 
-void fitted_receiver::set_mode(receiver_mode mode, bool soft_bits)
+void fitted_receiver::set_mode(receiver_mode mode, bool soft_bits, bool wait)
 {
     if (mode == receiver_mode::exact)
         d_table.reset();
@@ -70,24 +70,27 @@ void fitted_receiver::set_mode(receiver_mode mode, bool soft_bits)
         c.noise_var = d_noise_var / (d_prior.amplitude * d_prior.amplitude);
         c.symbols = !soft_bits;
         c.soft_bits = d_soft_table = soft_bits;
+        c.deferred = true; // apply() says for what link
         d_table = std::make_unique<engine::tabulated_receiver>(d_model, d_receiver.steps(), c);
     }
     d_mode = mode;
     apply();
-    if (d_table)
+    if (d_table && wait)
         d_table->wait();
 }
 
 void fitted_receiver::set_steps(size_t steps)
 {
-    d_receiver.set_steps(steps);
+    d_receiver.set_steps(steps ? steps : d_default_steps);
     if (d_table)
         d_table->set_steps(d_receiver.steps());
+    apply(); // the engine has forgotten the link
 }
 
 bool fitted_receiver::uses_table() const
 {
-    return d_table && d_path == receiver_path::network && (d_mode == receiver_mode::table || d_table->usable());
+    return d_table && d_path == receiver_path::network && d_table->available() &&
+           (d_mode == receiver_mode::table || d_table->usable());
 }
 
 void fitted_receiver::set_law(symbol_law law, receiver_path path)
@@ -224,10 +227,10 @@ void fitted_receiver::run(const std::complex<float>* y, std::complex<float>* x_h
                 classical(y + i, x_hat ? x_hat + i : nullptr, llr ? llr + i * d_bits : nullptr, 1);
     } else if (d_path != receiver_path::network)
         classical(y, x_hat, llr, n);
-    else if ((d_soft_table ? !x_hat : !llr) && uses_table())
-        d_table->process(y, x_hat, llr, n);
-    else
+    else if (!((d_soft_table ? !x_hat : !llr) && uses_table() && d_table->process(y, x_hat, llr, n))) {
         d_receiver.process(y, x_hat, llr, n);
+        d_without_table += d_table ? n : 0;
+    }
 }
 
 void fitted_receiver::gaussian_logits(float re, float im)

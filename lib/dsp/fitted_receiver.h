@@ -42,14 +42,18 @@ public:
     const symbol_law& law() const { return d_law; }
     receiver_path path() const { return d_path; }
     int bits_per_symbol() const { return d_bits; }
+    //! Of the deterministic sampler; 0: the model's default. A table of the old number serves until the new one is made.
     void set_steps(size_t steps);
     size_t steps() const { return d_receiver.steps(); }
-    /*! Tabulates at once where a table is asked for (tens of milliseconds).
-     *  \param soft_bits tabulate soft bits instead of symbols */
-    void set_mode(receiver_mode mode, bool soft_bits = false);
+    /*! \param soft_bits tabulate soft bits instead of symbols
+     *  \param wait for the table (tens of milliseconds); else a thread of its own makes it, and the exact
+     *         network is used until it is there */
+    void set_mode(receiver_mode mode, bool soft_bits = false, bool wait = true);
     receiver_mode mode() const { return d_mode; }
     //! Whether symbols (or soft bits) come from the table now.
     bool uses_table() const;
+    //! Symbols so far that the exact network did in mode table or automatic: no table yet, or not a good one.
+    uint64_t without_table() const { return d_without_table; }
     //! The engine's own receiver, e.g. for its ancestral mode.
     engine::receiver& sampler() { return d_receiver; }
 
@@ -86,9 +90,11 @@ private:
 
     engine::model::sptr d_model;
     engine::receiver d_receiver;
+    const size_t d_default_steps;
     std::unique_ptr<engine::tabulated_receiver> d_table;
     receiver_mode d_mode = receiver_mode::exact;
     bool d_soft_table = false;
+    uint64_t d_without_table = 0;
     symbol_law d_law;
     symbol_prior d_prior;
     std::vector<std::complex<float>> d_scaled;

@@ -17,6 +17,7 @@ namespace {
 
 using cf = std::complex<float>;
 constexpr size_t probes = 8192;
+constexpr size_t part = 128; // observations between two looks at whether the table is still wanted
 constexpr std::chrono::milliseconds min_interval{ 50 };
 
 struct map_table {
@@ -70,7 +71,8 @@ struct tabulated_receiver::impl {
             l->noise_var = c.noise_var;
             l->steps = exact.steps();
         }
-        in_use = build(building);
+        if (!c.deferred)
+            in_use = build(building);
         worker = std::thread([this] { work(); });
     }
 
@@ -81,7 +83,7 @@ struct tabulated_receiver::impl {
             stopping = true;
         }
         changed.notify_all();
-        worker.join();
+        worker.join(); // it looks at `stopping` every few microseconds of work
         delete in_use;
         delete pending.load();
         free_retired();
@@ -89,18 +91,26 @@ struct tabulated_receiver::impl {
 
     const config cfg;
     receiver exact; // the worker's, after construction
-    map_table* in_use; // process()'s
+    map_table* in_use = nullptr; // process()'s
     std::atomic<map_table*> pending{ nullptr }, retired{ nullptr };
     std::atomic<uint64_t> built{ 0 }, bad{ 0 };
     std::atomic<uint64_t> requested{ 0 }, served{ 0 }; // changes asked for, changes that have their table
-    std::atomic<bool> good{ false };
+    std::atomic<bool> good{ false }, stopping{ false };
 
     mutable std::mutex mutex; // of what follows; never taken by process()
     std::condition_variable changed, done;
     link wanted, building;
     accuracy_figures figures;
-    bool dirty = false, busy = false, stopping = false;
+    bool dirty = false, busy = false;
     std::thread worker;
+
+    //! The exact network on n observations, in parts so that the end of this object need not wait for it.
+    void run_exact(const cf* y, cf* x_hat, float* llr, size_t n)
+    {
+        const size_t bits = exact.get_model().bits_per_symbol();
+        for (size_t i = 0; i < n && !stopping; i += part)
+            exact.process(y + i, x_hat ? x_hat + i : nullptr, llr ? llr + i * bits : nullptr, std::min(part, n - i));
+    }
 
     void fill(map_table& t, size_t nodes, double extent)
     {
@@ -112,10 +122,10 @@ struct tabulated_receiver::impl {
         const plane_grid& grid = cfg.symbols ? t.symbols : t.soft;
         std::vector<cf> y(nodes), x(nodes);
         std::vector<float> llr(nodes * std::max(1, m.bits_per_symbol()));
-        for (size_t row = 0; row < nodes; row++) {
+        for (size_t row = 0; row < nodes && !stopping; row++) {
             for (size_t i = 0; i < nodes; i++)
                 y[i] = { float(grid.coordinate(i)), float(grid.coordinate(row)) };
-            exact.process(y.data(), cfg.symbols ? x.data() : nullptr, cfg.soft_bits ? llr.data() : nullptr, nodes);
+            run_exact(y.data(), cfg.symbols ? x.data() : nullptr, cfg.soft_bits ? llr.data() : nullptr, nodes);
             for (size_t i = 0; i < nodes && cfg.symbols; i++) {
                 t.symbols.node(row, i)[0] = x[i].real();
                 t.symbols.node(row, i)[1] = x[i].imag();
@@ -138,7 +148,7 @@ struct tabulated_receiver::impl {
         const size_t bits = exact.get_model().bits_per_symbol();
         std::vector<cf> x(y.size()), approximate(y.size());
         std::vector<float> llr(y.size() * std::max<size_t>(1, bits)), approximate_llr(llr.size());
-        exact.process(y.data(), cfg.symbols ? x.data() : nullptr, cfg.soft_bits ? llr.data() : nullptr, y.size());
+        run_exact(y.data(), cfg.symbols ? x.data() : nullptr, cfg.soft_bits ? llr.data() : nullptr, y.size());
         if (cfg.symbols) {
             interpolate(t.symbols, y.data(), reinterpret_cast<float*>(approximate.data()), y.size());
             for (size_t i = 0; i < y.size(); i++) {
@@ -174,7 +184,7 @@ struct tabulated_receiver::impl {
         for (size_t nodes = cfg.nodes;; nodes *= 2) {
             fill(*t, nodes, extent);
             t->figures = measure(*t, nodes, extent);
-            if (good_enough(t->figures) || 2 * nodes > cfg.max_nodes)
+            if (good_enough(t->figures) || 2 * nodes > cfg.max_nodes || stopping)
                 break;
         }
         built++;
@@ -197,7 +207,7 @@ struct tabulated_receiver::impl {
     {
         std::unique_lock<std::mutex> lock(mutex);
         for (;;) {
-            changed.wait(lock, [this] { return dirty || stopping; });
+            changed.wait(lock, [this] { return dirty || stopping.load(); });
             if (stopping)
                 return;
             building = wanted;
@@ -214,7 +224,7 @@ struct tabulated_receiver::impl {
             busy = false;
             done.notify_all();
             // A level that jitters must not cost a core.
-            changed.wait_until(lock, begun + min_interval, [this] { return stopping; });
+            changed.wait_until(lock, begun + min_interval, [this] { return stopping.load(); });
         }
     }
 
@@ -223,7 +233,7 @@ struct tabulated_receiver::impl {
     {
         {
             std::lock_guard<std::mutex> lock(mutex);
-            if (!f(wanted))
+            if (!f(wanted) && (requested > 0 || !cfg.deferred))
                 return;
             dirty = true;
             requested++;
@@ -258,10 +268,12 @@ struct tabulated_receiver::impl {
         map_table* fresh = pending.exchange(nullptr, std::memory_order_acquire);
         if (!fresh)
             return;
-        in_use->next = retired.load(std::memory_order_relaxed);
-        while (!retired.compare_exchange_weak(in_use->next, in_use, std::memory_order_release))
+        map_table* old = std::exchange(in_use, fresh);
+        if (!old)
+            return;
+        old->next = retired.load(std::memory_order_relaxed);
+        while (!retired.compare_exchange_weak(old->next, old, std::memory_order_release, std::memory_order_relaxed))
             ;
-        in_use = fresh;
     }
 };
 
@@ -329,9 +341,13 @@ void tabulated_receiver::wait()
     d->done.wait(lock, [this] { return !d->dirty && !d->busy; });
 }
 
-void tabulated_receiver::process(const cf* y, cf* x_hat, float* llr, size_t n)
+bool tabulated_receiver::available() const { return d->in_use || d->pending.load(std::memory_order_relaxed); }
+
+bool tabulated_receiver::process(const cf* y, cf* x_hat, float* llr, size_t n)
 {
     d->take_over();
+    if (!d->in_use)
+        return false;
     uint64_t bad = 0;
     if (x_hat && d->cfg.symbols)
         bad = interpolate(d->in_use->symbols, y, reinterpret_cast<float*>(x_hat), n);
@@ -339,6 +355,7 @@ void tabulated_receiver::process(const cf* y, cf* x_hat, float* llr, size_t n)
         bad = interpolate(d->in_use->soft, y, llr, n);
     if (bad)
         d->bad += bad;
+    return true;
 }
 
 tabulated_receiver::accuracy_figures tabulated_receiver::accuracy() const

@@ -188,3 +188,41 @@ def test_bad_arguments_are_named(args, message):
     if len(args) <= 2:
         with pytest.raises(ValueError, match=message):
             diffusion.soft_demapper_cf(*args)
+
+
+@pytest.mark.parametrize("mode", ["table", "auto"])
+def test_a_new_models_table_is_made_beside_the_stream(mode):
+    """The exact network of the new model serves until its table is there; what it served is counted."""
+    block = diffusion.denoiser_cc("rx-qpsk", 0.05, 0, mode)
+    assert block.uses_table()  # before the flowgraph runs the constructor waits
+    assert block.without_table() == 0
+    block.to_basic_block()._post(pmt.intern("cmd"), pmt.to_pmt({"model": "rx-qam16"}))
+    rng = np.random.default_rng(3)
+    y = (0.8 * rng.standard_normal((300, 2)) @ [1, 1j]).astype(np.complex64)
+    tb = gr.top_block()
+    source, sink = blocks.vector_source_c(y.tolist(), True), blocks.vector_sink_c()
+    head = blocks.head(8, 300 * 20000)
+    tb.connect(source, head, block, sink)
+    tb.start()
+    deadline = time.monotonic() + 20
+    while not (block.uses_table() and block.model() == "rx-qam16") and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert block.uses_table() and block.model() == "rx-qam16"
+    tb.stop()
+    tb.wait()
+    x = np.array(sink.data())
+    assert 0 < block.without_table() <= len(x)
+    exact = diffusion.engine_receiver("rx-qam16")
+    exact.set_noise_var(0.05)
+    n = min(len(x), 300)
+    expected = np.resize(exact.denoise(y), n)
+    assert np.sqrt(np.mean(np.abs(x[:n] - expected) ** 2)) < 2e-3
+
+
+def test_steps_change_without_a_new_receiver():
+    block = diffusion.denoiser_cc("rx-qam16", 0.05, 0, "table")
+    default = block.steps()
+    block.set_steps(3)
+    assert block.steps() == 3 and block.uses_table()  # the old table serves until the new one is there
+    block.set_steps(0)
+    assert block.steps() == default

@@ -57,6 +57,9 @@ public:
     virtual std::string mode() const = 0;
     //! Whether symbols come from the lookup table now (mode auto: where it meets its error target).
     virtual bool uses_table() const = 0;
+    /*! Symbols so far that the exact network did although a table was asked for: in a running flowgraph a new
+     *  model's table is made beside the stream; in mode auto it may also miss its error target. */
+    virtual uint64_t without_table() const = 0;
     //! Whether a fit is in use.
     virtual bool fitted() const = 0;
     //! Since the start: symbols that passed, samples that were no finite number, tags and messages refused.

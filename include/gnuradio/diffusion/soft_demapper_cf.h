@@ -43,6 +43,9 @@ public:
     virtual std::string mode() const = 0;
     //! Whether soft bits come from the table now.
     virtual bool uses_table() const = 0;
+    /*! Symbols so far that the exact network did although a table was asked for: in a running flowgraph a new
+     *  model's table is made beside the stream; in mode auto it may also miss its error target. */
+    virtual uint64_t without_table() const = 0;
     virtual int bits_per_symbol() const = 0;
     //! The noise variance in use, however it came.
     virtual double noise_var() const = 0;

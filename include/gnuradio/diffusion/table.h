@@ -15,7 +15,7 @@ namespace gr::diffusion::engine {
  *
  * A new noise level or link is tabulated by a thread of this object while process() goes on with the old
  * table, and is taken over at the start of a process() call by exchanging one pointer: no stall, no lock,
- * no allocation, no torn read. Noise levels within step_db of the table's change nothing, and tables follow
+ * no allocation, no torn read. The destructor does not wait for a table that is being made. Noise levels within step_db of the table's change nothing, and tables follow
  * each other by 50 ms at least.
  *
  * How far it is off is measured for every table, see accuracy(). It depends on how hard the map's decisions
@@ -30,7 +30,8 @@ public:
         double step_db = 0.25;     //!< noise levels closer than this share a table
         double target_rms = 1e-3;  //!< accuracy sought: RMS error, symbols have unit power
         bool symbols = true, soft_bits = false; //!< what is tabulated
-        double noise_var = 0.1;    //!< of the first table, made by the constructor
+        double noise_var = 0.1;    //!< of the first table, made by the constructor...
+        bool deferred = false;     //!< ...or by the object's thread once a setter has said for what link
     };
 
     struct accuracy_figures {
@@ -55,8 +56,11 @@ public:
     void wait();
 
     /*! \param y n observations
-     *  \param x_hat n symbols or null \param llr n x bits values or null: only what the config names */
-    void process(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n);
+     *  \param x_hat n symbols or null \param llr n x bits values or null: only what the config names
+     *  \returns false if there is no table yet (see config::deferred): nothing is written then */
+    bool process(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n);
+    //! Whether process() would find a table; for the thread that calls it.
+    bool available() const;
 
     //! Of the table in use.
     accuracy_figures accuracy() const;

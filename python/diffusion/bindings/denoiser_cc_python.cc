@@ -31,6 +31,8 @@ void bind_denoiser_cc(py::module& m)
         .def("steps", &block::steps)
         .def("mode", &block::mode)
         .def("uses_table", &block::uses_table, "Whether symbols come from the lookup table now.")
+        .def("without_table", &block::without_table,
+             "Symbols of the exact network while a table was asked for but not ready, or (auto) not good enough.")
         .def("fitted", &block::fitted)
         .def("symbols", &block::symbols)
         .def("bad_samples", &block::bad_samples)

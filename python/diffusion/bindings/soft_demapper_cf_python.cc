@@ -24,6 +24,8 @@ void bind_soft_demapper_cf(py::module& m)
         .def("set_mode", &block::set_mode, py::arg("mode"))
         .def("mode", &block::mode)
         .def("uses_table", &block::uses_table, "Whether soft bits come from the table now.")
+        .def("without_table", &block::without_table,
+             "Symbols of the exact network while a table was asked for but not ready, or (auto) not good enough.")
         .def("set_prior", &block::set_prior, py::arg("pmf"), "Probabilities of the points, or [] if equally likely.")
         .def("set_shaper", &block::set_shaper, py::arg("model"),
              "Shaper model whose compositions the tags 'shaping' name, or ''.")
