@@ -10,6 +10,12 @@
 #include <random>
 #include <stdexcept>
 #include <thread>
+#ifdef __linux__
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace gr::diffusion::engine {
 
@@ -25,6 +31,17 @@ struct map_table {
     tabulated_receiver::accuracy_figures figures;
     map_table* next = nullptr; // in the list of tables to be freed
 };
+
+//! The thread that calls this yields to those that stream: a table is never urgent. Started by a real-time
+//! thread it would be one itself.
+void give_way()
+{
+#ifdef __linux__
+    const sched_param normal{};
+    pthread_setschedparam(pthread_self(), SCHED_OTHER, &normal);
+    setpriority(PRIO_PROCESS, id_t(syscall(SYS_gettid)), getpriority(PRIO_PROCESS, 0) + 5);
+#endif
+}
 
 //! Observations where the table is used: symbols in noise, the rest evenly over the grid.
 std::vector<cf> probe_points(const std::vector<cf>& points, double noise_var, double extent)
@@ -205,6 +222,7 @@ struct tabulated_receiver::impl {
 
     void work()
     {
+        give_way();
         std::unique_lock<std::mutex> lock(mutex);
         for (;;) {
             changed.wait(lock, [this] { return dirty || stopping.load(); });

@@ -5,6 +5,7 @@ import platform
 
 from .blocks import measure_blocks
 from .chains import measure_chains
+from .growth import measure_growth
 from .kernels import find_program, measure_kernels
 from .latency import measure_latency
 from .report import markdown
@@ -13,17 +14,24 @@ from .runtimes import compare_runtimes
 __all__ = ["find_program", "markdown", "run_all"]
 
 
-def run_all(program, quick, seed):
-    """All sections as the dictionary that --json writes."""
+def run_all(program, quick, seed, latency=None, progress=lambda text: None):
+    """All sections as the dictionary that --json writes. latency: seconds of the latency measurement."""
+    progress("kernels")
     results = measure_kernels(program, quick)
     results["machine"] = {"cpu": cpu_name(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
+    progress("other runtimes")
     ratios, versions = compare_runtimes(quick, seed)
     results["runtimes"] = versions
     for row in results["engine"]:
         row.update(ratios.get((row["width"], row["act"], row["steps"], row["batch"]), {}))
+    progress("growth")
+    results["growth"] = measure_growth(quick, seed)
+    progress("blocks")
     results["blocks"] = measure_blocks(quick, seed)
+    progress("chains")
     results["chains"] = measure_chains(quick, seed)
-    results["latency_us"] = measure_latency(quick, seed)
+    progress("latency")
+    results["latency_us"] = measure_latency(find_program("bench_latency"), quick, seed, latency)
     results["quick"] = bool(quick)
     return results
 

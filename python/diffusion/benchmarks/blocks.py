@@ -45,8 +45,11 @@ def cpu_of_run(block, y, vector, n):
     tb = gr.top_block()
     source = blocks.vector_source_c(np.resize(y, len(y) // vector * vector), True, vector)
     head = blocks.head(8 * vector, max(1, n // vector))
-    sink = blocks.null_sink(block.output_signature().sizeof_stream_item(0))
-    tb.connect(source, head, block, sink)
+    outputs = block.output_signature()
+    sinks = [blocks.null_sink(outputs.sizeof_stream_item(i)) for i in range(max(1, outputs.min_streams()))]
+    tb.connect(source, head, block)
+    for i, sink in enumerate(sinks):
+        tb.connect((block, i), sink)
     start = time.process_time()
     tb.run()
     return time.process_time() - start
@@ -55,10 +58,6 @@ def cpu_of_run(block, y, vector, n):
 def candidates():
     """name -> function returning (block, items of a symbol)."""
     from gnuradio import blocks, diffusion, digital
-
-    def with_mode(block, mode):
-        block.set_mode(mode)
-        return block, 1
 
     def stock_soft(table):
         constellation = digital.constellation_16qam().base()
@@ -72,15 +71,21 @@ def candidates():
         second = (2 * rng.integers(0, 2, 64) - 1).astype(complex)
         for s in (preamble, second):
             s[:6] = s[59:] = s[32] = 0
-        block = diffusion.ofdm_channel_estimator_vcvc(model, preamble.astype(complex), second, 1, method=method)
-        return block, 64
+        if method == "stock":
+            return digital.ofdm_chanest_vcvc(preamble.astype(complex), second, 1), 64
+        return diffusion.ofdm_channel_estimator_vcvc(model, preamble.astype(complex), second, 1, method=method), 64
+
+    def mimo(model, antennas, streams):
+        rng = np.random.default_rng(1)
+        pilots = np.sqrt(0.5) * (rng.choice([-1, 1], (streams, streams, 2)) @ [1, 1j])  # Nt x Np, Np = Nt
+        return diffusion.mimo_channel_estimator(model, pilots.ravel().tolist(), NOISE_VAR), antennas * streams
 
     return {
         "copy": lambda: (blocks.copy(8), 1),
-        "denoiser_cc_exact": lambda: with_mode(diffusion.denoiser_cc("rx-qam16", NOISE_VAR, 1), "exact"),
-        "denoiser_cc_table": lambda: with_mode(diffusion.denoiser_cc("rx-qam16", NOISE_VAR, 1), "table"),
-        "soft_demapper_cf_exact": lambda: with_mode(diffusion.soft_demapper_cf("rx-qam16", NOISE_VAR), "exact"),
-        "soft_demapper_cf_table": lambda: with_mode(diffusion.soft_demapper_cf("rx-qam16", NOISE_VAR), "table"),
+        "denoiser_cc_exact": lambda: (diffusion.denoiser_cc("rx-qam16", NOISE_VAR, 1, "exact"), 1),
+        "denoiser_cc_table": lambda: (diffusion.denoiser_cc("rx-qam16", NOISE_VAR, 1, "table"), 1),
+        "soft_demapper_cf_exact": lambda: (diffusion.soft_demapper_cf("rx-qam16", NOISE_VAR, "exact"), 1),
+        "soft_demapper_cf_table": lambda: (diffusion.soft_demapper_cf("rx-qam16", NOISE_VAR, "table"), 1),
         "stock constellation_soft_decoder_cf": lambda: stock_soft(False),
         "stock constellation_soft_decoder_cf, its table": lambda: stock_soft(True),
         "stock constellation_decoder_cb": lambda: (digital.constellation_decoder_cb(
@@ -89,6 +94,8 @@ def candidates():
         "ofdm_channel_estimator_vcvc fast": lambda: estimator("ce-ofdm64-fast", "diffusion"),
         "ofdm_channel_estimator_vcvc ls": lambda: estimator("", "ls"),
         "ofdm_channel_estimator_vcvc lmmse": lambda: estimator("", "lmmse"),
+        "stock ofdm_chanest_vcvc": lambda: estimator(None, "stock"),
+        "mimo_channel_estimator": lambda: mimo("ce-mimo64x16", 16, 64),
         "impairments_cc": lambda: (diffusion.impairments_cc(), 1),
         "quantizer_cc": lambda: (diffusion.quantizer_cc(4), 1),
     }

@@ -8,10 +8,10 @@ QUICK = ("^peak$|network/(relu|silu|softplus)/width:(128/steps:10/batch:(64|8192
          "table/.*points:16|posterior/.*points:16|convolution/silu/channels:64/outputs:64")
 
 
-def find_program():
+def find_program(name="bench_engine"):
     """The program that was installed beside this package, or None."""
     for folder in Path(__file__).resolve().parents:
-        program = folder / "share" / "gr-diffusion" / "bench" / "bench_engine"
+        program = folder / "share" / "gr-diffusion" / "bench" / name
         if program.is_file():
             return program
     return None

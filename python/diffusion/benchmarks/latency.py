@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long one call into the engine takes, by the clock, under whatever load there is."""
+"""How long one call takes by the clock, under whatever load there is: calls of the scheduler into denoiser_cc in a
+running flowgraph (a C++ program, bench_latency), and calls into the engine from Python."""
+import json
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -9,8 +12,22 @@ import numpy as np
 from .timing import mlp_weights, write_mlp
 
 
-def measure_latency(quick, seed):
-    """{"denoise_64": {"p50", "p99", "max"}, "denoise_1024": ...} of a network of width 32, one step."""
+def measure_latency(program, quick, seed, seconds=None):
+    """{"denoiser_cc_exact_64": {"p50", "p99", "max", "calls", "above_5_ms", "seconds"}, ..., "denoise_64": {"p50",
+    "p99", "max"}, ...} in microseconds. seconds: of the flowgraphs together."""
+    seconds = seconds or (4 if quick else 60)
+    results = {}
+    if program is not None:
+        done = subprocess.run([str(program), str(seconds)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{program} failed: {done.stderr.strip()[-300:]}")
+        results.update(json.loads(done.stdout))
+    results.update(engine_calls(1 if quick else 5, seed))
+    return results
+
+
+def engine_calls(seconds, seed):
+    """A network of width 32, one step, called from Python."""
     from gnuradio import diffusion
     results = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -21,7 +38,7 @@ def measure_latency(quick, seed):
         for batch in (64, 1024):
             y = (rng.standard_normal((batch, 2)) @ [1, 1j]).astype(np.complex64)
             times = []
-            end = time.perf_counter() + (1 if quick else 10)
+            end = time.perf_counter() + seconds
             while time.perf_counter() < end:
                 start = time.perf_counter()
                 rx.denoise(y)

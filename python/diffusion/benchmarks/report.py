@@ -23,18 +23,33 @@ def ratio(row, name):
     return f"{row[name]:.2f}x" if name in row else None
 
 
+RUNTIMES = ("torch_eager", "torch_eager_folded", "torch_eager_plain", "torch_compile", "onnxruntime", "openvino")
+
+
 def markdown(r):
+    runtimes = [n for n in RUNTIMES if n in r["runtimes"]]
+    return "\n".join(head(r) + engine(r, runtimes) + tables(r) + growth(r) + flowgraphs(r) + latency(r))
+
+
+def head(r):
     machine = r["machine"]
-    others = ", ".join(f"{k} {v}" for k, v in r["runtimes"].items()) or "none installed"
-    runtimes = [n for n in ("torch_eager", "onnxruntime", "openvino") if n in r["runtimes"]]
-    parts = [
+    return [
         "# Benchmarks\n",
         f"Made by `./run bench`{' `--quick`' if r['quick'] else ''} on {machine['cores']} cores of {machine['cpu']} "
         f"(load {machine['load']:.1f}), kernels for {r['simd']}. One thread, CPU time, medians of 5 or more; ratios "
         f"side by side in the same run. Measured FMA peak of one core: **{r['peak_gflops']:.0f} GFLOP/s** FP32. "
-        f"Other runtimes: {others}.\n",
+        "What the figures mean, and what was tried: [performance](performance.md).\n",
+    ]
+
+
+def engine(r, runtimes):
+    return [
         "## Engine\n",
-        "Noise predictor 2 - width - width - width - 2, deterministic steps; ratios above 1: ours is faster.\n",
+        "Noise predictor 2 - width - width - width - 2, deterministic steps; ratios above 1: ours is faster. "
+        "torch_eager: the module as trained, conditioned on the step; torch_eager_folded: the condition folded into "
+        "the weights by hand, as ours does by itself; torch_eager_plain: a network of the same size without any condition, "
+        "the least that eager can take.\n",
+        table(["runtime", "version"], [[n, r["runtimes"][n]] for n in runtimes]),
         table(["width", "activation", "steps", "batch", "of peak", "Msym/s"] + [f"vs {n}" for n in runtimes],
               [[e["width"], e["act"], e["steps"], e["batch"], percent(e["percent_peak"]), e["msym_per_s"]] +
                [ratio(e, f"vs_{n}") for n in runtimes] for e in r["engine"]]),
@@ -44,18 +59,45 @@ def markdown(r):
         "One convolutional layer of the estimators, width 3, 64 positions:\n",
         table(["activation", "channels", "outputs", "of peak"],
               [[e["act"], e["channels"], e["outputs"], percent(e["percent_peak"])] for e in r["convolution"]]),
+    ]
+
+
+def tables(r):
+    return [
         "## Table\n",
         "Bilinear, 256 x 256 nodes, random network of the shipped shape at 15 dB. Error: RMS of the symbols, of "
         "tanh(LLR / 2) for soft bits, against the exact network. Every table measures its own "
         "(`engine_table.accuracy`).\n",
         "Mode `auto` uses a table when its measured RMS error is at most 1e-3 (soft bits: 1e-2 in tanh(LLR / 2)) and "
         "it was made for the link in use; while a new one is made, and where the error is larger, the exact "
-        "network runs. Mode `table` keeps the old table meanwhile.\n",
+        "network runs. Mode `table` keeps the old table meanwhile; a new model has none yet, so the exact network "
+        "runs and `without_table()` counts.\n",
         table(["output", "points", "Msample/s", "RMS error"],
               [[t["output"], t["points"], t["msamples_per_s"], t["rms_error"]] for t in r["tables"]]),
+    ]
+
+
+def growth(r):
+    g = r.get("growth")
+    if not g:
+        return []
+    return ["## How cost grows\n",
+            "CPU time of a symbol, ns: three hidden layers of the width (128), SiLU, the steps (1), the batch (1024) "
+            "in a call from Python.\n",
+            *[table([name] + [str(v) for v in g[name]], [["ns a symbol"] + list(g[name].values())])
+              for name in ("batch", "width", "steps")],
+            "Shipped receivers at 15 dB, 4096 symbols a call, ns a symbol:\n",
+            table(["points", "symbols", "soft bits", "symbols, table"],
+                  [[p, v["mean"], v["llr"], v["table"]] for p, v in g["constellation"].items()]),
+            "Shipped OFDM estimators, a quarter of the carriers pilots, one frame a call:\n",
+            table(["model", "us an estimate"], [[n, v] for n, v in g["carriers"].items()])]
+
+
+def flowgraphs(r):
+    return [
         "## Blocks in a flowgraph\n",
-        "16-QAM at 15 dB; symbols (OFDM symbols for the estimator) per second of CPU time of the whole process: "
-        "source, scheduler and sink included.\n",
+        "16-QAM at 15 dB; symbols (OFDM symbols for the estimator, channel matrices for the MIMO estimator) per second "
+        "of CPU time of the whole process: source, scheduler and sink included.\n",
         table(["block", "Msym/s"], [[n, b["msym_per_s"]] for n, b in r["blocks"].items()]),
         "## Whole chains\n",
         "Packets of 96 bytes back to back (frames for the estimator, 16-QAM symbols at 15 dB for the demapper), 20 dB "
@@ -63,9 +105,21 @@ def markdown(r):
         table(["chain", "Msample/s by the clock", "Msample/s of CPU time", "packets received"],
               [[n, c["msamples_per_s"], c.get("msamples_per_cpu_s"), share(c.get("packets_ok"))]
                for n, c in r["chains"].items()]),
-        "## Latency of a call\n",
-        "Network of width 32, one step, called from Python, by the clock and under the load above.\n",
-        table(["call", "p50 us", "p99 us", "max us"],
-              [[n, v["p50"], v["p99"], v["max"]] for n, v in r["latency_us"].items()]),
     ]
-    return "\n".join(parts)
+
+
+def latency(r):
+    blocks = {n: v for n, v in r["latency_us"].items() if "calls" in v}
+    calls = {n: v for n, v in r["latency_us"].items() if "calls" not in v}
+    return [
+        "## Latency\n",
+        "Calls of the scheduler into `denoiser_cc` (rx-qam16) with full batches, source and sink at full speed, by the "
+        "clock and under the load above. `table`: the noise level moves twenty times a second, so that tables are made "
+        "all the time. CPU: the longest call in CPU time of its thread, without what the system gave to others.\n",
+        table(["mode, batch", "p50 us", "p99 us", "max us", "max us of CPU", "calls", "above 5 ms", "seconds"],
+              [[n, *(v[k] for k in ("p50", "p99", "max", "max_cpu", "calls", "above_5_ms", "seconds"))]
+               for n, v in blocks.items()]),
+        "Calls into the engine from Python (width 32, one step):\n",
+        table(["call", "p50 us", "p99 us", "max us"],
+              [[n, v["p50"], v["p99"], v["max"]] for n, v in calls.items()]),
+    ]

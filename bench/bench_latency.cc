@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+// How long the scheduler's calls into denoiser_cc take: bench_latency SECONDS writes JSON. The block is the real one,
+// subclassed so that the clock is read outside of it; source and sink run on the other cores at full speed.
+#include "blocks/denoiser_cc_impl.h"
+#include <gnuradio/blocks/null_sink.h>
+#include <gnuradio/blocks/vector_source.h>
+#include <gnuradio/io_signature.h>
+#include <gnuradio/top_block.h>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <random>
+#include <thread>
+
+using namespace gr::diffusion;
+using clock_type = std::chrono::steady_clock;
+
+namespace {
+
+//! Counts by logarithm: 1% wide up to an hour, no allocation when counting.
+class histogram
+{
+public:
+    void count(double us)
+    {
+        const double bin = us > 0.01 ? 70 * std::log2(us / 0.01) : 0;
+        d_counts[std::min(size_t(bin), bins - 1)]++;
+        d_total++;
+        d_largest = std::max(d_largest, us);
+        d_long += us > 5000;
+    }
+    double quantile(double share) const
+    {
+        uint64_t sum = 0;
+        for (size_t i = 0; i < bins; i++)
+            if ((sum += d_counts[i]) >= share * double(d_total))
+                return 0.01 * std::exp2((double(i) + 0.5) / 70);
+        return d_largest;
+    }
+    double largest() const { return d_largest; }
+    uint64_t total() const { return d_total; }
+    uint64_t above_5_ms() const { return d_long; }
+
+private:
+    static constexpr size_t bins = 3000;
+    uint64_t d_counts[bins] = {}, d_total = 0, d_long = 0;
+    double d_largest = 0;
+};
+
+double thread_cpu_us()
+{
+    timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return 1e6 * double(t.tv_sec) + 1e-3 * double(t.tv_nsec);
+}
+
+class timed_denoiser : public denoiser_cc_impl
+{
+public:
+    explicit timed_denoiser(const char* mode) // a virtual base is initialised here
+        : gr::sync_block("denoiser_cc",
+                         gr::io_signature::make(1, 1, sizeof(gr_complex)),
+                         gr::io_signature::make(1, 1, sizeof(gr_complex))),
+          denoiser_cc_impl("rx-qam16", 0.05, 0, mode)
+    {
+    }
+    int work(int n, gr_vector_const_void_star& in, gr_vector_void_star& out) override
+    {
+        const double cpu_begun = thread_cpu_us();
+        const auto begun = clock_type::now();
+        const int done = denoiser_cc_impl::work(n, in, out);
+        const double us = std::chrono::duration<double, std::micro>(clock_type::now() - begun).count();
+        const double cpu = thread_cpu_us() - cpu_begun;
+        if (n == max_noutput_items()) { // full batches only
+            calls.count(us);
+            largest_cpu = std::max(largest_cpu, cpu);
+        }
+        return done;
+    }
+    histogram calls;
+    double largest_cpu = 0; // without the time that the system gave to others
+};
+
+//! \param moving the noise level moves by 1 dB twenty times a second, so that tables are made all the time
+void measure(const char* name, const char* mode, int batch, bool moving, double seconds, bool last)
+{
+    std::mt19937 random(1);
+    std::normal_distribution<float> normal(0, 0.8f);
+    std::vector<gr_complex> y(65536);
+    for (auto& v : y)
+        v = { normal(random), normal(random) };
+    auto top = gr::make_top_block(name);
+    auto source = gr::blocks::vector_source_c::make(y, true);
+    auto block = gnuradio::make_block_sptr<timed_denoiser>(mode);
+    auto sink = gr::blocks::null_sink::make(sizeof(gr_complex));
+    block->set_max_noutput_items(batch);
+    top->connect(source, 0, block, 0);
+    top->connect(block, 0, sink, 0);
+    const auto end = clock_type::now() + std::chrono::duration<double>(seconds);
+    top->start();
+    for (int i = 0; clock_type::now() < end; i++) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        if (moving)
+            block->set_noise_var(0.05 * std::pow(10, 0.1 * (i % 2)));
+    }
+    top->stop();
+    top->wait();
+    const histogram& h = block->calls;
+    std::printf("  \"%s_%d\": {\"p50\": %.3f, \"p99\": %.3f, \"max\": %.3f, \"max_cpu\": %.3f, \"calls\": %llu, \"above_5_ms\": %llu, "
+                "\"seconds\": %.1f}%s\n",
+                name, batch, h.quantile(0.5), h.quantile(0.99), h.largest(), block->largest_cpu, (unsigned long long)h.total(),
+                (unsigned long long)h.above_5_ms(), seconds, last ? "" : ",");
+    std::fflush(stdout);
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    const double seconds = argc == 2 ? std::atof(argv[1]) : 0;
+    if (!(seconds > 0)) {
+        std::fprintf(stderr, "usage: bench_latency SECONDS (of the whole run)\n");
+        return 2;
+    }
+    std::printf("{\n");
+    for (int batch : { 64, 1024 }) {
+        measure("denoiser_cc_exact", "exact", batch, false, seconds / 4, false);
+        measure("denoiser_cc_table", "table", batch, true, seconds / 4, batch == 1024);
+    }
+    std::printf("}\n");
+    return 0;
+}
