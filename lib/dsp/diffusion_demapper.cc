@@ -56,12 +56,12 @@ void diffusion_demapper::demap(const qam& c, const cf* y, const float* noise_var
         const double level = std::pow(10.0, (int(g) + lowest_db) / 10.0);
         if (!own->level[g]) {
             own->level[g] = std::make_unique<engine::receiver>(own->model);
-            own->level[g]->set_noise_var(level);
+            prepare(*own->level[g], *own, level);
         }
         d_y.resize(count);
         d_llr.resize(count * bits);
         for (size_t i = 0; i < count; i++)
-            d_y[i] = y[order[i]];
+            d_y[i] = y[order[i]] / own->amplitude;
         own->level[g]->llr(d_y.data(), d_llr.data(), count);
         for (size_t i = 0; i < count; i++) {
             const float scale = float(level) / noise_var[order[i]];
@@ -69,6 +69,23 @@ void diffusion_demapper::demap(const qam& c, const cf* y, const float* noise_var
                 llr[order[i] * bits + b] = scale * d_llr[i * bits + b];
         }
     }
+}
+
+void diffusion_demapper::prepare(engine::receiver& receiver, const constellation& own, double noise_var)
+{
+    if (!own.shaped)
+        return receiver.set_noise_var(noise_var);
+    // In units of the unit-power points that the model knows; the prior joins the likelihood of each.
+    const auto& points = own.model->constellation();
+    const double v = noise_var / (double(own.amplitude) * double(own.amplitude));
+    std::vector<double> q2(5 * points.size(), 0), q1(points.size());
+    for (size_t i = 0; i < points.size(); i++) {
+        q2[5 * i] = 2 * double(points[i].real()) / v;
+        q2[5 * i + 1] = 2 * double(points[i].imag()) / v;
+        q2[5 * i + 2] = q2[5 * i + 3] = -1 / v;
+        q1[i] = double(own.shaped->log_prior(i)) - double(std::norm(points[i])) / v;
+    }
+    receiver.set_link(v, nullptr, q2.data(), q1.data());
 }
 
 diffusion_demapper::constellation* diffusion_demapper::of(const qam& c)
@@ -88,9 +105,16 @@ diffusion_demapper::constellation* diffusion_demapper::of(const qam& c)
     if (own.model && own.missing.empty()) {
         // A model of other points or labels would give other bits.
         const auto& points = own.model->constellation();
+        const qam* const shaped = c.shaped() ? &c : nullptr;
+        if (own.shaped != shaped) {
+            own.shaped = shaped;
+            for (auto& level : own.level)
+                level.reset();
+        }
+        own.amplitude = shaped ? std::abs(c.points()[0] / points[0]) : 1;
         bool same = points.size() == c.points().size();
         for (size_t i = 0; same && i < points.size(); i++)
-            same = std::abs(points[i] - c.points()[i]) < 1e-3f;
+            same = std::abs(points[i] * own.amplitude - c.points()[i]) < 1e-3f;
         if (!same)
             own.missing = "model " + own.model->name() + " has other points or labels";
     }

@@ -13,7 +13,9 @@ namespace gr::diffusion::dsp {
  *
  * The engine works at one noise level at a time, a fading channel has one for each carrier: symbols are
  * taken in groups of 1 dB, and each LLR is scaled by the group's level over the symbol's own (LLRs of
- * Gaussian noise are proportional to 1/noise_var). A level met once stays prepared. */
+ * Gaussian noise are proportional to 1/noise_var; the prior's part of a shaped constellation's is not, which half
+ * a dB hardly shows). A level met once stays prepared, for one prior at a time: shaped constellations are told apart
+ * by their address, so they must outlive the demapper (those of shaped_payload do). */
 class diffusion_demapper : public demapper_stage
 {
 public:
@@ -31,9 +33,12 @@ private:
         engine::model::sptr model;
         std::unique_ptr<engine::receiver> level[levels]; // at lowest_db + i
         std::string missing;                             // why there is none
+        const qam* shaped = nullptr;                     // the prior that the levels are prepared for
+        float amplitude = 1;                             // of its points
     };
 
     constellation* of(const qam& c);
+    static void prepare(engine::receiver& receiver, const constellation& own, double noise_var);
 
     std::map<int, constellation> d_constellations; // by bits of a symbol
     std::string d_note;

@@ -283,7 +283,7 @@ void native_demodulator::payload(const cf* y, native_frame& frame)
     estimate_channel(frame, symbols, true);
     equalise(frame, front_symbols, count, frame.symbols, frame.symbol_noise);
 
-    const qam& constellation = qam_of(frame.header.bits_per_symbol);
+    const qam& constellation = native_format::constellation(frame.header);
     frame.llr.resize(frame.symbols.size() * constellation.bits());
     d_demapper->demap(constellation, frame.symbols.data(), frame.symbol_noise.data(), frame.llr.data(),
                       frame.symbols.size());
@@ -311,7 +311,7 @@ void native_demodulator::payload(const cf* y, native_frame& frame)
 
 void native_demodulator::evaluate(native_frame& frame) const
 {
-    const qam& constellation = qam_of(frame.header.bits_per_symbol);
+    const qam& constellation = native_format::constellation(frame.header);
     std::vector<cf> x;
     frame.decided = !frame.payload_ok;
     if (frame.payload_ok) {

@@ -192,8 +192,26 @@ native_format::native_format(const native_settings& settings)
 
 double native_format::scale() const { return 1 / std::sqrt(double(d_used.size())); }
 
+namespace {
+
+std::shared_ptr<const shaped_payload> shaped(const native_header& h)
+{
+    return shaped_payload::get(h.bits_per_symbol, h.code, uint32_t(h.shaping));
+}
+
+} // namespace
+
+const qam& native_format::constellation(const native_header& header)
+{
+    return header.shaping < 0 ? qam_of(header.bits_per_symbol) : shaped(header)->constellation(); // kept for good
+}
+
 size_t native_format::payload_symbols(const native_header& header) const
 {
+    if (header.shaping >= 0) {
+        const size_t symbols = shaped(header)->symbols(size_t(header.length) * 8);
+        return (symbols + data_per_symbol() - 1) / data_per_symbol();
+    }
     const size_t coded = payload_code::coded_bits(header.code, size_t(header.length) * 8);
     const size_t per_symbol = data_per_symbol() * header.bits_per_symbol;
     return (coded + per_symbol - 1) / per_symbol;
@@ -219,9 +237,10 @@ std::vector<uint8_t> native_format::encode_header(const native_header& h) const
     std::vector<uint8_t> bytes;
     put(bytes, h.length, 2);
     put(bytes, uint32_t(version << 4 | h.bits_per_symbol), 1);
-    put(bytes, uint32_t(h.code), 1);
+    const uint32_t index = uint32_t(std::max(h.shaping, 0));
+    put(bytes, uint32_t(h.code) | (h.shaping < 0 ? 0 : 0x80 | index >> 8 << 5), 1);
     put(bytes, h.number, 2);
-    put(bytes, h.context, 1);
+    put(bytes, h.shaping < 0 ? h.context : index & 0xFF, 1);
     put(bytes, h.payload_crc, 4);
     put(bytes, crc16(bytes.data(), bytes.size()), 2);
     scramble(bytes);
@@ -251,7 +270,7 @@ std::optional<native_header> native_format::decode_header(const float* llr) cons
     const uint8_t* p = bytes.data();
     native_header h;
     h.length = uint16_t(take(p, 2));
-    const uint32_t modulation = take(p, 1), fec_number = take(p, 1);
+    const uint32_t modulation = take(p, 1), fec_byte = take(p, 1), fec_number = fec_byte & 0x1F;
     h.number = uint16_t(take(p, 2));
     h.context = uint8_t(take(p, 1));
     h.payload_crc = take(p, 4);
@@ -263,6 +282,17 @@ std::optional<native_header> native_format::decode_header(const float* llr) cons
         fec_number >= fec_names().size() || h.length > d_settings.max_payload)
         return std::nullopt;
     h.code = fec(fec_number);
+    if (fec_byte & 0x80) {
+        h.shaping = int((fec_byte >> 5 & 3) << 8 | h.context);
+        h.context = 0;
+        try {
+            shaped(h);
+        } catch (const std::exception&) { // no such combination, or the model is not installed here
+            return std::nullopt;
+        }
+    } else if (fec_byte >> 5) {
+        return std::nullopt;
+    }
     return h;
 }
 
@@ -270,6 +300,15 @@ std::vector<uint8_t> native_format::encode_payload(const native_header& h, const
 {
     std::vector<uint8_t> bytes(payload, payload + h.length);
     scramble(bytes);
+    if (h.shaping >= 0) {
+        const auto payload = shaped(h);
+        std::vector<uint8_t> labels(payload_bits(h));
+        const size_t bits = bytes.size() * 8, used = payload->symbols(bits) * size_t(h.bits_per_symbol);
+        payload->encode(to_bits(bytes).data(), bits, labels.data());
+        for (size_t i = used; i < labels.size(); i++) // carriers left over: symbols once more, they have the right law
+            labels[i] = used ? labels[i - used] : 0;
+        return labels;
+    }
     payload_code& code = d_cache->code(h.code, bytes.size() * 8);
     std::vector<uint8_t> coded(payload_bits(h)), out(coded.size());
     code.encode(to_bits(bytes).data(), coded.data());
@@ -284,6 +323,13 @@ std::vector<uint8_t> native_format::encode_payload(const native_header& h, const
 
 std::vector<uint8_t> native_format::decode_payload(const native_header& h, const float* llr) const
 {
+    if (h.shaping >= 0) {
+        std::vector<uint8_t> bits(size_t(h.length) * 8);
+        shaped(h)->decode(llr, bits.size(), bits.data());
+        auto bytes = to_bytes(bits);
+        scramble(bytes);
+        return bytes;
+    }
     payload_code& code = d_cache->code(h.code, size_t(h.length) * 8);
     std::vector<float> ordered(payload_bits(h));
     const auto& order = d_cache->permutation(ordered.size(), payload_seed);

@@ -3,6 +3,8 @@
 
 #include "ofdm_geometry.h"
 #include "payload_code.h"
+#include "permutation.h"
+#include "shaped_payload.h"
 #include <memory>
 #include <optional>
 
@@ -26,7 +28,8 @@ struct DIFFUSION_API native_header {
     int bits_per_symbol = 2;   //!< 1, 2, 4, 6, 8
     fec code = fec::cc_1_2;
     uint16_t number = 0;       //!< frame counter
-    uint8_t context = 0;       //!< free for the application (such as the state of a shaper)
+    uint8_t context = 0;       //!< free for the application; 0 in a shaped frame
+    int shaping = -1;          //!< composition index of a shaped payload, 0 to 1023, or -1
     uint32_t payload_crc = 0;  //!< CRC-32 of the payload
 };
 
@@ -40,7 +43,8 @@ struct DIFFUSION_API native_header {
  * pilots of a symbol are irregular, and 13 symbols together sound every carrier once.
  *
  * The header is 13 bytes, most significant byte first: length 2, version and modulation (4 bits each),
- * FEC 1, frame counter 2, context 1, payload CRC-32 4, CRC-16 of all that 2. It is coded at rate 1/2
+ * FEC 1, frame counter 2, context 1 (of a shaped frame, whose FEC byte has its highest bit set: the composition
+ * index' lowest 8 bits, the 2 above them being bits 5 and 6 of the FEC byte), payload CRC-32 4, CRC-16 of all that 2. It is coded at rate 1/2
  * (k = 7), repeated at least 2.6 times under different interleavings, and sent as QPSK.
  * The payload is scrambled, coded, zero-padded to whole symbols, interleaved over the frame, Gray QAM.
  * Every sample of a frame has unit mean power.
@@ -79,6 +83,9 @@ public:
     //! Bits of the payload region: payload_symbols * data_per_symbol * bits_per_symbol.
     size_t payload_bits(const native_header& header) const;
 
+    //! The points of the payload's symbols: plain Gray QAM, or with the shaped payload's scale and prior.
+    static const qam& constellation(const native_header& header);
+
 private:
     struct cache;
 
@@ -88,8 +95,5 @@ private:
     size_t d_header_symbols = 0;
     std::unique_ptr<cache> d_cache;
 };
-
-//! The interleaver: a permutation of n that both ends draw from the same seed.
-DIFFUSION_API std::vector<uint32_t> random_permutation(size_t n, uint64_t seed);
 
 } // namespace gr::diffusion::dsp

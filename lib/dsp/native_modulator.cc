@@ -16,19 +16,6 @@ public:
     gr::fft::fft_complex_rev inverse;
 };
 
-const qam& qam_of(int bits)
-{
-    static const qam bpsk(1), qpsk(2), qam16(4), qam64(6), qam256(8);
-    switch (bits) {
-    case 1: return bpsk;
-    case 2: return qpsk;
-    case 4: return qam16;
-    case 6: return qam64;
-    case 8: return qam256;
-    }
-    throw std::invalid_argument("modulation: " + std::to_string(bits) + " bits per symbol; use 1, 2, 4, 6 or 8");
-}
-
 std::vector<cf> header_points(const native_format& format, const native_header& header)
 {
     const auto bits = format.encode_header(header);
@@ -41,7 +28,7 @@ std::vector<cf> payload_points(const native_format& format, const native_header&
 {
     const auto bits = format.encode_payload(header, payload);
     std::vector<cf> points(bits.size() / header.bits_per_symbol);
-    qam_of(header.bits_per_symbol).map(bits.data(), points.data(), points.size());
+    native_format::constellation(header).map(bits.data(), points.data(), points.size());
     return points;
 }
 
@@ -58,6 +45,13 @@ void native_modulator::set_bits_per_symbol(int bits)
     d_bits = bits;
 }
 
+void native_modulator::set_shaping(int index)
+{
+    if (index >= 0)
+        shaped_payload::get(d_bits, d_code, uint32_t(index));
+    d_shaping = index;
+}
+
 std::vector<cf> native_modulator::modulate(const uint8_t* payload, size_t length, uint8_t context)
 {
     if (length > size_t(d_format.settings().max_payload))
@@ -70,6 +64,7 @@ std::vector<cf> native_modulator::modulate(const uint8_t* payload, size_t length
     h.code = d_code;
     h.number = d_number++;
     h.context = context;
+    h.shaping = d_shaping;
     h.payload_crc = crc32(payload, length);
     d_header = h;
 

@@ -19,6 +19,10 @@ public:
     //! \param bits 1, 2, 4, 6 or 8 (BPSK to 256-QAM) \throws std::invalid_argument
     void set_bits_per_symbol(int bits);
     void set_fec(fec code) { d_code = code; }
+    /*! Shaped payloads from now on: composition index of the shaper model of this constellation, or -1 for plain
+     *  QAM. \throws std::invalid_argument, model_error: see shaped_payload::get() */
+    void set_shaping(int index);
+    int shaping() const { return d_shaping; }
     int bits_per_symbol() const { return d_bits; }
     fec code() const { return d_code; }
     const native_format& format() const { return d_format; }
@@ -36,13 +40,11 @@ private:
     native_format d_format;
     int d_bits = 2;
     fec d_code = fec::cc_1_2;
+    int d_shaping = -1;
     uint16_t d_number = 0;
     native_header d_header;
     std::unique_ptr<dft> d_dft;
 };
-
-//! The constellation of bits bits a symbol (made once). \throws std::invalid_argument
-DIFFUSION_API const qam& qam_of(int bits);
 
 //! Data symbols of a frame behind the preamble (header and payload), in the order of the carriers.
 DIFFUSION_API std::vector<std::complex<float>> header_points(const native_format& format, const native_header& header);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "payload_code.h"
 #include "engine/vectorise.h"
+#include "dvbs2_code.h"
 #include "ldpc.h"
 #include "random.h"
 #include <gnuradio/constants.h>
@@ -18,7 +19,16 @@ namespace {
 constexpr int constraint = 7;
 constexpr size_t ldpc_n = 1800, ldpc_k = 902;
 
-const std::vector<std::string> names = { "none", "cc-1/2", "cc-2/3", "cc-3/4", "ldpc-1/2" };
+const std::vector<std::string>& all_names()
+{
+    static const std::vector<std::string> names = [] {
+        std::vector<std::string> list = { "none", "cc-1/2", "cc-2/3", "cc-3/4", "ldpc-1/2" };
+        for (const auto& rate : dvbs2_code::rates())
+            list.push_back("dvbs2-" + rate);
+        return list;
+    }();
+    return names;
+}
 
 //! Which of the mother code's bits are sent, over one period.
 const std::vector<uint8_t>& puncturing(fec code)
@@ -109,14 +119,32 @@ size_t ldpc_words(size_t information_bits) { return (information_bits + ldpc_k -
 
 fec fec_from_name(const std::string& name)
 {
+    const auto& names = all_names();
     const auto found = std::find(names.begin(), names.end(), name);
     if (found == names.end())
-        throw std::invalid_argument("fec is '" + name + "'; use none, cc-1/2, cc-2/3, cc-3/4 or ldpc-1/2");
+        throw std::invalid_argument("fec is '" + name + "'; use none, cc-1/2, cc-2/3, cc-3/4, ldpc-1/2, or " +
+                                    names[size_t(fec::first_long)] + " to " + names.back());
     return fec(found - names.begin());
 }
 
-const char* fec_name(fec code) { return names.at(size_t(code)).c_str(); }
-const std::vector<std::string>& fec_names() { return names; }
+const char* fec_name(fec code) { return all_names().at(size_t(code)).c_str(); }
+const std::vector<std::string>& fec_names() { return all_names(); }
+
+const dvbs2_code* long_code(fec code)
+{
+    if (code < fec::first_long || size_t(code) >= all_names().size())
+        return nullptr;
+    return &dvbs2_code::get(dvbs2_code::rates()[size_t(code) - size_t(fec::first_long)]);
+}
+
+namespace {
+
+size_t long_words(const dvbs2_code& code, size_t information_bits)
+{
+    return (information_bits + code.k() - 1) / code.k();
+}
+
+} // namespace
 
 size_t payload_code::coded_bits(fec code, size_t n)
 {
@@ -124,6 +152,8 @@ size_t payload_code::coded_bits(fec code, size_t n)
         return n;
     if (convolutional(code))
         return kept(code, 2 * (n + constraint - 1));
+    if (const dvbs2_code* longer = long_code(code))
+        return n + long_words(*longer, n) * longer->parity();
     return n + ldpc_words(n) * (ldpc_n - ldpc_k);
 }
 
@@ -152,8 +182,9 @@ struct payload_code::impl {
 
 payload_code::payload_code(fec code, size_t information_bits) : d_impl(std::make_unique<impl>())
 {
-    if (size_t(code) >= names.size())
-        throw std::invalid_argument("fec number " + std::to_string(int(code)) + " is not known; use 0 to 4");
+    if (size_t(code) >= all_names().size())
+        throw std::invalid_argument("fec number " + std::to_string(int(code)) + " is not known; use 0 to " +
+                                    std::to_string(all_names().size() - 1));
     auto& d = *d_impl;
     d.code = code;
     d.n = information_bits;
@@ -183,6 +214,18 @@ size_t payload_code::information_bits() const { return d_impl->n; }
 size_t payload_code::coded_bits() const { return d_impl->coded; }
 
 namespace {
+
+/*! Calls f(first information bit, bits, first coded bit) for every word of a long code; words differ in length by
+ * at most one bit. A word's information bits are followed by its parity. */
+template <typename F>
+void for_each_long_word(const dvbs2_code& code, size_t n, F&& f)
+{
+    const size_t words = long_words(code, n);
+    for (size_t w = 0; w < words; w++) {
+        const size_t from = n * w / words;
+        f(from, n * (w + 1) / words - from, from + w * code.parity());
+    }
+}
 
 /*! Calls f(word, first information bit, bits in this word, first coded bit) for every LDPC word. The
  * words differ in length by at most one bit. */
@@ -215,6 +258,16 @@ void payload_code::encode(const uint8_t* bits, uint8_t* coded)
             if (pattern[i % pattern.size()])
                 *coded++ = d.word[i];
     } else {
+        if (const dvbs2_code* longer = long_code(d.code)) {
+            std::vector<uint8_t> information(longer->k());
+            for_each_long_word(*longer, d.n, [&](size_t from, size_t n, size_t to) {
+                std::fill(information.begin(), information.end(), 0);
+                std::copy_n(bits + from, n, information.begin());
+                std::copy_n(bits + from, n, coded + to);
+                longer->encode(information.data(), coded + to + n);
+            });
+            return;
+        }
         for_each_word(d.n, [&](size_t from, size_t n, size_t to) {
             std::fill(d.information.begin(), d.information.end(), 0);
             std::copy_n(bits + from, n, d.information.begin());
@@ -289,6 +342,18 @@ void payload_code::decode(const float* llr, uint8_t* bits)
         d.decoder->generic_work(d.word.data(), d.information.data());
         std::copy_n(d.information.begin(), d.n, bits);
     } else {
+        if (const dvbs2_code* longer = long_code(d.code)) {
+            std::vector<float> word(dvbs2_code::n);
+            std::vector<uint8_t> information(longer->k());
+            for_each_long_word(*longer, d.n, [&](size_t to, size_t n, size_t from) {
+                std::fill(word.begin(), word.end(), -INFINITY); // what is not sent is 0 by agreement
+                std::copy_n(llr + from, n, word.begin());
+                std::copy_n(llr + from + n, longer->parity(), word.begin() + long(longer->k()));
+                longer->decode(word.data(), information.data());
+                std::copy_n(information.begin(), n, bits + to);
+            });
+            return;
+        }
         for_each_word(d.n, [&](size_t to, size_t n, size_t from) {
             d.mark_absent(n);
             for (size_t i = 0; i < ldpc_n; i++) {

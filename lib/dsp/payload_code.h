@@ -11,12 +11,16 @@
 namespace gr::diffusion::dsp {
 
 //! Forward error correction of a payload; the values go over the air in the frame header.
-enum class fec : uint8_t { none = 0, cc_1_2 = 1, cc_2_3 = 2, cc_3_4 = 3, ldpc_1_2 = 4 };
+enum class fec : uint8_t { none = 0, cc_1_2 = 1, cc_2_3 = 2, cc_3_4 = 3, ldpc_1_2 = 4, first_long = 5 };
 
-//! "none", "cc-1/2", "cc-2/3", "cc-3/4", "ldpc-1/2". \throws std::invalid_argument
+//! "none", "cc-1/2", "cc-2/3", "cc-3/4", "ldpc-1/2", "dvbs2-1/4" to "dvbs2-8/9". \throws std::invalid_argument
 DIFFUSION_API fec fec_from_name(const std::string& name);
 DIFFUSION_API const char* fec_name(fec code);
 DIFFUSION_API const std::vector<std::string>& fec_names();
+
+class dvbs2_code;
+//! The code behind "dvbs2-...", or null.
+DIFFUSION_API const dvbs2_code* long_code(fec code);
 
 /*! One code at one length. Convolutional codes go through gr-fec's own encoder and decoder objects; LDPC
  * words are gr-fec's, coded by ldpc.h. An object serves one thread.
@@ -24,6 +28,7 @@ DIFFUSION_API const std::vector<std::string>& fec_names();
  * cc: k = 7, generators 79 and 109 (0117, 0155 octal), terminated; 2/3 and 3/4 are punctured from 1/2.
  * ldpc-1/2: the (1800, 902) code GNU Radio ships, ceil(n/902) code words, each shortened: information
  * bits that are zero by agreement are not sent, so no payload length wastes air time.
+ * dvbs2-...: the codes of dvbs2_code.h, shortened in the same way.
  * Bits are one a byte. LLRs: log P(1)/P(0), as real as the demapper can make them. */
 class DIFFUSION_API payload_code
 {

@@ -27,11 +27,48 @@ qam::qam(int bits) : d_bits(bits)
     }
     d_lowest = d_levels[0];
     d_spacing = float(2 * scale);
+    d_log_prior.assign(size_t(levels), 0);
+    d_entropy = bits;
     d_points.resize(size_t(1) << bits);
     for (size_t i = 0; i < d_points.size(); i++)
         d_points[i] = bits == 1   ? std::complex<float>(d_levels[i], 0)
                       : bits == 2 ? std::complex<float>(d_levels[i & 1], d_levels[i >> 1])
                                   : std::complex<float>(d_levels[i >> rail_bits()], d_levels[i & (levels - 1)]);
+}
+
+qam::qam(int bits, const std::vector<double>& amplitudes) : qam(bits)
+{
+    const size_t half = d_levels.size() / 2;
+    if (bits < 4 || amplitudes.size() != half)
+        throw std::invalid_argument("qam: " + std::to_string(amplitudes.size()) + " amplitudes for " +
+                                    std::to_string(bits) + " bits per symbol; use " + std::to_string(half) +
+                                    ", with 4, 6 or 8 bits");
+    double sum = 0, power = 0;
+    for (size_t a = 0; a < half; a++) {
+        if (!(amplitudes[a] >= 0) || !std::isfinite(amplitudes[a]))
+            throw std::invalid_argument("qam: an amplitude has probability " + std::to_string(amplitudes[a]) +
+                                        "; use finite ones, not negative");
+        sum += amplitudes[a];
+        const double level = d_levels[d_ascending[half + a]];
+        power += 2 * amplitudes[a] * level * level;
+    }
+    if (!(sum > 0))
+        throw std::invalid_argument("qam: all amplitudes have probability 0");
+    const float scale = float(std::sqrt(sum / power));
+    d_entropy = 0;
+    for (size_t a = 0; a < half; a++) {
+        const double p = amplitudes[a] / sum / 2; // of either sign
+        if (p > 0)
+            d_entropy -= 4 * p * std::log2(p);
+        for (size_t n : { half + a, half - 1 - a })
+            d_log_prior[d_ascending[n]] = p > 0 ? float(std::max(std::log(p), -60.0)) : -60.0f;
+    }
+    for (auto& level : d_levels)
+        level *= scale;
+    for (auto& point : d_points)
+        point *= scale;
+    d_lowest *= scale;
+    d_spacing *= scale;
 }
 
 void qam::map(const uint8_t* bits, std::complex<float>* symbols, size_t n) const
@@ -93,11 +130,11 @@ DIFFUSION_VECTORISE void soft_bit(const float* __restrict metric, size_t levels,
 }
 
 DIFFUSION_VECTORISE void level_metrics(const float* __restrict y, const float* __restrict noise_var, float level,
-                                       size_t n, float* __restrict metric)
+                                       float log_prior, size_t n, float* __restrict metric)
 {
     for (size_t i = 0; i < n; i++) {
         const float d = y[i] - level;
-        metric[i] = -d * d / noise_var[i];
+        metric[i] = log_prior - d * d / noise_var[i];
     }
 }
 
@@ -109,7 +146,7 @@ void qam::soft_rails(const float* y, const float* noise_var, float* llr, size_t 
     const size_t levels = d_levels.size();
     float metric[16 * chunk];
     for (size_t l = 0; l < levels; l++)
-        level_metrics(y, noise_var, d_levels[l], n, metric + l * chunk);
+        level_metrics(y, noise_var, d_levels[l], d_log_prior[l], n, metric + l * chunk);
     if (levels == 2) { // a sum of one term needs no exponential
         for (size_t i = 0; i < n; i++)
             llr[i] = metric[chunk + i] - metric[i];
@@ -169,6 +206,19 @@ void qam::hard(const std::complex<float>* y, const float* noise_var, float* llr,
         for (int b = 0; b < d_bits; b++)
             *llr++ = (label >> (d_bits - 1 - b)) & 1 ? sure : -sure;
     }
+}
+
+const qam& qam_of(int bits)
+{
+    static const qam bpsk(1), qpsk(2), qam16(4), qam64(6), qam256(8);
+    switch (bits) {
+    case 1: return bpsk;
+    case 2: return qpsk;
+    case 4: return qam16;
+    case 6: return qam64;
+    case 8: return qam256;
+    }
+    throw std::invalid_argument("modulation: " + std::to_string(bits) + " bits per symbol; use 1, 2, 4, 6 or 8");
 }
 
 } // namespace gr::diffusion::dsp

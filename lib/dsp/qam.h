@@ -20,7 +20,20 @@ public:
     //! \param bits bits per symbol: 1 (BPSK), 2, 4, 6 or 8. \throws std::invalid_argument
     explicit qam(int bits);
 
+    /*! Shaped: points scaled to unit mean power under the prior, which soft() adds: its LLRs are posterior.
+     *  \param amplitudes probability of each amplitude of a rail, smallest first, in any scale;
+     *         2^(bits / 2 - 1) of them, bits 4, 6 or 8 \throws std::invalid_argument */
+    qam(int bits, const std::vector<double>& amplitudes);
+
     int bits() const { return d_bits; }
+    bool shaped() const { return d_entropy < d_bits; }
+    //! Log probability of a label, up to a constant.
+    float log_prior(size_t label) const
+    {
+        return d_log_prior[label >> rail_bits()] + d_log_prior[label & (d_levels.size() - 1)];
+    }
+    //! Bits that a symbol's choice is worth: bits(), less if shaped.
+    double entropy() const { return d_entropy; }
     const std::vector<std::complex<float>>& points() const { return d_points; }
 
     //! n labels from bits() * n bits (one a byte).
@@ -44,7 +57,12 @@ private:
     std::vector<float> d_levels;   // by label
     std::vector<int> d_ascending;  // label of the n-th level from below
     float d_lowest, d_spacing;
+    std::vector<float> d_log_prior; // by label; 0 where all are equally likely
+    double d_entropy;
     std::vector<std::complex<float>> d_points;
 };
+
+//! The constellation of bits bits a symbol (made once). \throws std::invalid_argument
+DIFFUSION_API const qam& qam_of(int bits);
 
 } // namespace gr::diffusion::dsp

@@ -34,19 +34,22 @@ struct modem_receiver {
 void bind_native_link(py::module& m)
 {
     py::class_<native_header>(m, "native_header", "What the header of a native frame says.")
-        .def(py::init([](int length, int bits, const std::string& code) {
+        .def(py::init([](int length, int bits, const std::string& code, int shaping) {
                  native_header h;
+                 h.shaping = shaping;
                  h.length = uint16_t(length);
                  h.bits_per_symbol = bits;
                  h.code = fec_from_name(code);
                  return h;
              }),
-             py::arg("length"), py::arg("bits_per_symbol"), py::arg("fec"))
+             py::arg("length"), py::arg("bits_per_symbol"), py::arg("fec"), py::arg("shaping") = -1)
         .def_readonly("length", &native_header::length)
         .def_readonly("bits_per_symbol", &native_header::bits_per_symbol)
         .def_property_readonly("fec", [](const native_header& h) { return fec_name(h.code); })
         .def_readonly("number", &native_header::number)
         .def_readonly("context", &native_header::context)
+        .def_readonly("shaping", &native_header::shaping, "Composition index of a shaped payload, or -1.")
+        .def_property_readonly("constellation", [](const native_header& h) { return native_format::constellation(h); })
         .def_readonly("payload_crc", &native_header::payload_crc);
 
     py::class_<native_modulator>(m, "native_modulator", "Bytes to frames of the native burst OFDM waveform.")
@@ -57,6 +60,8 @@ void bind_native_link(py::module& m)
         .def_property("bits_per_symbol", &native_modulator::bits_per_symbol, &native_modulator::set_bits_per_symbol)
         .def_property("fec", [](const native_modulator& s) { return fec_name(s.code()); },
                       [](native_modulator& s, const std::string& name) { s.set_fec(fec_from_name(name)); })
+        .def_property("shaping", &native_modulator::shaping, &native_modulator::set_shaping,
+                      "Composition index of shaped payloads, or -1 for plain QAM.")
         .def_property_readonly("header", &native_modulator::header)
         .def("__call__",
              [](native_modulator& self, const py::bytes& payload, int context) {
@@ -137,7 +142,10 @@ void bind_native_link(py::module& m)
 
     py::class_<qam>(m, "qam", "Square Gray QAM of unit power; points labelled by their bits, first bit highest.")
         .def(py::init<int>(), py::arg("bits"))
+        .def(py::init<int, const std::vector<double>&>(), py::arg("bits"), py::arg("amplitudes"),
+             "Shaped: probability of each amplitude of a rail, smallest first.")
         .def_property_readonly("bits", &qam::bits)
+        .def_property_readonly("entropy", &qam::entropy, "Bits that a symbol's choice is worth.")
         .def_property_readonly("points", [](const qam& c) { return to_array(c.points()); })
         .def("soft",
              [](const qam& c, const complex_array& y, const float_array& noise_var) {

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "shaped_payload.h"
+#include "engine/shaping_prior.h"
+#include "permutation.h"
+#include "random.h"
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <mutex>
+#include <stdexcept>
+
+namespace gr::diffusion::dsp {
+
+namespace {
+
+constexpr uint64_t padding_seed = 0x7061730010, order_seed = 0x7061730011;
+
+const dvbs2_code& code_of(fec code)
+{
+    const dvbs2_code* found = long_code(code);
+    if (!found)
+        throw std::invalid_argument(std::string("amplitude shaping needs a code dvbs2-..., not ") + fec_name(code));
+    return *found;
+}
+
+//! The shaper model for a constellation, loaded once.
+std::shared_ptr<const engine::shaping_prior> prior_of(int bits)
+{
+    static std::mutex mutex;
+    static std::map<int, std::shared_ptr<const engine::shaping_prior>> loaded;
+    const std::lock_guard<std::mutex> lock(mutex);
+    auto& prior = loaded[bits];
+    if (!prior)
+        prior = std::make_shared<engine::shaping_prior>(engine::model::load("ps-qam" + std::to_string(1 << bits)));
+    return prior;
+}
+
+std::vector<uint32_t> amplitudes_of(int bits, uint32_t index)
+{
+    const auto prior = prior_of(bits);
+    if (index > shaped_payload::max_index || index >= prior->states() || prior->state(index).hardware)
+        throw std::invalid_argument("amplitude shaping: composition index " + std::to_string(index) +
+                                    " is no AWGN state of ps-qam" + std::to_string(1 << bits));
+    // The rail's marginal law. Amplitudes in order: 1, 3, 5 ... half spacings.
+    const auto& points = prior->source().constellation();
+    const auto of_class = prior->class_pmf(index);
+    float smallest = 1e9f;
+    for (const auto& c : points)
+        smallest = std::min(smallest, std::abs(c.real()));
+    std::vector<double> pmf(size_t(1) << (bits / 2 - 1), 0.0);
+    for (size_t i = 0; i < points.size(); i++) {
+        const size_t k = prior->class_of()[i];
+        const long a = (std::lround(std::abs(points[i].real()) / smallest) - 1) / 2;
+        pmf.at(size_t(a)) += of_class[k] / double(prior->class_size()[k]);
+    }
+    return quantize_composition(pmf, 2 * pas_code::symbols_of(bits));
+}
+
+} // namespace
+
+fec shaped_payload::best_code(int bits_per_symbol)
+{
+    return fec_from_name(bits_per_symbol == 4 ? "dvbs2-11/15" : bits_per_symbol == 6 ? "dvbs2-37/45" : "dvbs2-8/9");
+}
+
+std::shared_ptr<const shaped_payload> shaped_payload::get(int bits_per_symbol, fec code, uint32_t index)
+{
+    static std::mutex mutex;
+    static std::map<std::tuple<int, fec, uint32_t>, std::shared_ptr<const shaped_payload>> made;
+    const std::lock_guard<std::mutex> lock(mutex);
+    const auto key = std::make_tuple(bits_per_symbol, code, index);
+    const auto found = made.find(key);
+    if (found != made.end())
+        return found->second;
+    const dvbs2_code& ldpc = code_of(code);
+    if (bits_per_symbol != 4 && bits_per_symbol != 6 && bits_per_symbol != 8)
+        throw std::invalid_argument("amplitude shaping: " + std::to_string(bits_per_symbol) +
+                                    " bits per symbol, use 4, 6 or 8 (16-, 64-, 256-QAM)");
+    const auto counts = amplitudes_of(bits_per_symbol, index);
+    std::shared_ptr<const shaped_payload> payload(
+        new shaped_payload(pas_code(bits_per_symbol, ldpc, counts),
+                           qam(bits_per_symbol, std::vector<double>(counts.begin(), counts.end()))));
+    made[key] = payload;
+    return payload;
+}
+
+uint32_t shaped_payload::index_for(int bits_per_symbol, fec code, double snr_db, double margin_db)
+{
+    if (!std::isfinite(snr_db) || !std::isfinite(margin_db))
+        throw std::invalid_argument("amplitude shaping: SNR " + std::to_string(snr_db) + " dB, margin " +
+                                    std::to_string(margin_db) + " dB; use finite numbers");
+    const double bearable = std::log2(1 + std::pow(10, (snr_db - margin_db) / 10));
+    const auto prior = prior_of(bits_per_symbol);
+    uint32_t low = 0, high = 0; // the rate rises with the index
+    while (high < max_index && high + 1 < prior->states() && !prior->state(high + 1).hardware)
+        high += 1;
+    while (low < high) {
+        const uint32_t middle = (low + high + 1) / 2;
+        if (get(bits_per_symbol, code, middle)->code().rate() <= bearable)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return low;
+}
+
+void shaped_payload::encode(const uint8_t* bits, size_t n, uint8_t* labels) const
+{
+    const size_t count = words(n), width = size_t(d_constellation.bits());
+    std::vector<uint8_t> padded(count * d_code.bits()), word(count * dvbs2_code::n);
+    std::copy_n(bits, n, padded.begin());
+    random_source random(padding_seed); // zeros would all be one sequence of amplitudes
+    for (size_t i = n; i < padded.size(); i++)
+        padded[i] = random.bits() >> 63;
+    for (size_t w = 0; w < count; w++)
+        d_code.encode(padded.data() + w * d_code.bits(), word.data() + w * dvbs2_code::n);
+    const auto order = random_permutation(symbols(n), order_seed);
+    for (size_t i = 0; i < order.size(); i++)
+        std::copy_n(&word[order[i] * width], width, labels + i * width);
+}
+
+bool shaped_payload::decode(const float* llr, size_t n, uint8_t* bits) const
+{
+    const size_t count = words(n), width = size_t(d_constellation.bits());
+    std::vector<float> word(count * dvbs2_code::n);
+    const auto order = random_permutation(symbols(n), order_seed);
+    for (size_t i = 0; i < order.size(); i++)
+        std::copy_n(llr + i * width, width, &word[order[i] * width]);
+    std::vector<uint8_t> decoded(d_code.bits());
+    bool good = true;
+    for (size_t w = 0; w < count; w++) {
+        good &= d_code.decode(&word[w * dvbs2_code::n], decoded.data());
+        const size_t from = w * d_code.bits();
+        std::copy_n(decoded.begin(), std::min(decoded.size(), n - from), bits + from);
+    }
+    return good;
+}
+
+} // namespace gr::diffusion::dsp
