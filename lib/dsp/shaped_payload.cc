@@ -58,9 +58,15 @@ std::vector<uint32_t> amplitudes_of(int bits, uint32_t index)
 
 } // namespace
 
-fec shaped_payload::best_code(int bits_per_symbol)
+std::vector<fec> shaped_payload::codes(int bits_per_symbol)
 {
-    return fec_from_name(bits_per_symbol == 4 ? "dvbs2-11/15" : bits_per_symbol == 6 ? "dvbs2-37/45" : "dvbs2-8/9");
+    std::vector<fec> out;
+    for (const char* rate : { "8/9", "37/45", "7/9", "11/15", "2/3", "3/5" }) {
+        const bool best = bits_per_symbol == 8 || (bits_per_symbol == 6 ? rate != std::string("8/9") : rate[0] != '8' && rate[0] != '3');
+        if (best && pas_code::fits(bits_per_symbol, dvbs2_code::get(rate)))
+            out.push_back(fec_from_name(std::string("dvbs2-") + rate));
+    }
+    return out;
 }
 
 std::shared_ptr<const shaped_payload> shaped_payload::get(int bits_per_symbol, fec code, uint32_t index)
@@ -84,24 +90,41 @@ std::shared_ptr<const shaped_payload> shaped_payload::get(int bits_per_symbol, f
     return payload;
 }
 
-uint32_t shaped_payload::index_for(int bits_per_symbol, fec code, double snr_db, double margin_db)
+shaped_payload::mode shaped_payload::mode_for(int bits_per_symbol, double snr_db, double margin_db)
 {
     if (!std::isfinite(snr_db) || !std::isfinite(margin_db))
         throw std::invalid_argument("amplitude shaping: SNR " + std::to_string(snr_db) + " dB, margin " +
                                     std::to_string(margin_db) + " dB; use finite numbers");
+    if (bits_per_symbol != 4 && bits_per_symbol != 6 && bits_per_symbol != 8)
+        throw std::invalid_argument("amplitude shaping: " + std::to_string(bits_per_symbol) +
+                                    " bits per symbol, use 4, 6 or 8 (16-, 64-, 256-QAM)");
     const double bearable = std::log2(1 + std::pow(10, (snr_db - margin_db) / 10));
     const auto prior = prior_of(bits_per_symbol);
-    uint32_t low = 0, high = 0; // the rate rises with the index
-    while (high < max_index && high + 1 < prior->states() && !prior->state(high + 1).hardware)
-        high += 1;
-    while (low < high) {
-        const uint32_t middle = (low + high + 1) / 2;
-        if (get(bits_per_symbol, code, middle)->code().rate() <= bearable)
-            low = middle;
-        else
-            high = middle - 1;
+    uint32_t last = 0;
+    while (last < max_index && last + 1 < prior->states() && !prior->state(last + 1).hardware)
+        last++;
+    const double symbols = double(pas_code::symbols_of(bits_per_symbol));
+    mode lowest{ fec::none, 0, INFINITY };
+    for (const fec code : codes(bits_per_symbol)) {
+        const double extra = double(code_of(code).k()) - double(bits_per_symbol - 2) * symbols;
+        mode best{ code, 0, 0 };
+        double before = INFINITY;
+        for (uint32_t i = last + 1; i-- > 0;) {
+            const distribution_matcher matcher(amplitudes_of(bits_per_symbol, i));
+            const double rate = (double(matcher.bits()) + extra) / symbols;
+            if (rate < lowest.rate)
+                lowest = { code, i, rate };
+            if (rate <= bearable && rate >= best.rate)
+                best = { code, i, rate };
+            // Falls with the SNR that the pmf is for; rises again at very low ones, where any pmf does as well.
+            if (rate > before + 0.01 && best.rate > 0)
+                break;
+            before = std::min(before, rate);
+        }
+        if (best.rate > 0)
+            return best;
     }
-    return low;
+    return lowest;
 }
 
 void shaped_payload::encode(const uint8_t* bits, size_t n, uint8_t* labels) const

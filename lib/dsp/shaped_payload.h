@@ -24,12 +24,18 @@ public:
      *  \throws std::invalid_argument for a combination that cannot be, model_error if the model is missing */
     static std::shared_ptr<const shaped_payload> get(int bits_per_symbol, fec code, uint32_t index);
 
-    //! The best code for shaping at that many bits a symbol (docs/shaper.md, measured).
-    static fec best_code(int bits_per_symbol);
+    //! Codes that shaping does well with at that many bits a symbol, the best first (docs/shaper.md, measured).
+    static std::vector<fec> codes(int bits_per_symbol);
 
-    /*! The index with the highest rate that a link bears which is margin_db worse than its SNR: rate at most
-     *  log2(1 + SNR / margin). The lowest index if none does. 1 dB is what the code needs in AWGN. */
-    static uint32_t index_for(int bits_per_symbol, fec code, double snr_db, double margin_db);
+    struct mode {
+        fec code;
+        uint32_t index;
+        double rate; //!< payload bits a symbol
+    };
+    /*! The first of codes() with a composition that a link bears which is margin_db worse than its SNR, and of its
+     *  compositions the one of the highest rate that is at most log2(1 + SNR / margin); if there is none, the lowest
+     *  rate of all. 1 dB is what the code needs in AWGN. \throws std::invalid_argument, model_error */
+    static mode mode_for(int bits_per_symbol, double snr_db, double margin_db);
 
     const pas_code& code() const { return d_code; }
     const qam& constellation() const { return d_constellation; }

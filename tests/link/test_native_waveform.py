@@ -7,6 +7,8 @@ import pytest
 from gnuradio import diffusion
 
 BITS = (1, 2, 4, 6, 8)
+# The long codes are all of one kind: the lowest, a middle and the highest rate stand for them.
+FECS = [f for f in diffusion.fec_names() if not f.startswith("dvbs2")] + ["dvbs2-1/4", "dvbs2-2/3", "dvbs2-8/9"]
 SNR_DB = {1: 6, 2: 9, 4: 16, 6: 22, 8: 29}
 TAPS = np.array([0.8, 0, 0.4j, -0.3, 0.2 + 0.1j])
 
@@ -58,7 +60,7 @@ def test_soft_decisions_are_bitwise_map(bits):
     np.testing.assert_allclose(c.soft(y, noise_var), expected, rtol=2e-4, atol=2e-4)
 
 
-@pytest.mark.parametrize("fec", diffusion.fec_names())
+@pytest.mark.parametrize("fec", FECS)
 @pytest.mark.parametrize("size", [1, 7, 902, 903, 2500])
 def test_codes_invert(fec, size):
     rng = np.random.default_rng(size)
@@ -86,7 +88,7 @@ def test_codes_gain_what_the_books_say(fec, ebn0_db):
 
 
 @pytest.mark.parametrize("bits", BITS)
-@pytest.mark.parametrize("fec", diffusion.fec_names())
+@pytest.mark.parametrize("fec", FECS)
 def test_every_modulation_and_code_crosses_a_channel(bits, fec):
     rng = np.random.default_rng(bits)
     tx, payloads, frames = transmit(rng, bits, fec)

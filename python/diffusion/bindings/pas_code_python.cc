@@ -27,17 +27,24 @@ void bind_pas_code(py::module& m)
           },
           py::arg("bits_per_symbol"), py::arg("fec"), py::arg("index"),
           "The pas_code of a shaper model's composition index.");
-    m.def("shaped_index",
-          [](int bits, const std::string& fec, double snr_db, double margin_db) {
-              return shaped_payload::index_for(bits, fec_from_name(fec), snr_db, margin_db);
+    m.def("shaped_mode",
+          [](int bits, double snr_db, double margin_db) {
+              const auto mode = shaped_payload::mode_for(bits, snr_db, margin_db);
+              return py::make_tuple(fec_name(mode.code), mode.index, mode.rate);
           },
-          py::arg("bits_per_symbol"), py::arg("fec"), py::arg("snr_db"), py::arg("margin_db") = 1.0,
-          "The composition of the highest rate that a link margin_db worse than its SNR bears.");
-    m.def("shaped_fec", [](int bits) { return fec_name(shaped_payload::best_code(bits)); }, py::arg("bits_per_symbol"),
-          "The code that shaping does best with.");
+          py::arg("bits_per_symbol"), py::arg("snr_db"), py::arg("margin_db") = 1.0,
+          "(fec, composition index, bits a symbol): the highest rate that a link margin_db worse than its SNR bears.");
+    m.def("shaped_fecs",
+          [](int bits) {
+              std::vector<std::string> out;
+              for (fec code : shaped_payload::codes(bits))
+                  out.push_back(fec_name(code));
+              return out;
+          },
+          py::arg("bits_per_symbol"), "The codes that shaping does well with, the best first.");
 
     py::class_<dvbs2_code, std::unique_ptr<dvbs2_code, py::nodelete>>(
-        m, "dvbs2_code", "Systematic LDPC code of 16200 bits (DVB-S2 short frames) with its soft decoder.")
+        m, "ldpc_code", "Systematic LDPC code of 16200 bits (DVB-S2 short frames) with its soft decoder.")
         .def(py::init([](const std::string& rate) { return const_cast<dvbs2_code*>(&dvbs2_code::get(rate)); }), py::arg("rate"))
         .def_static("rates", &dvbs2_code::rates)
         .def_property_readonly("rate", &dvbs2_code::rate)

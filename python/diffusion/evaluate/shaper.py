@@ -3,7 +3,8 @@
 
 Studies: awgn (16-, 64-, 256-QAM), impaired (64-QAM through PA, phase noise and ADC), length (rate loss of
 the matcher), literature (16- and 64-QAM: noise at the link's SNR, reverse process, histogram; AWGN and
-Laplacian noise), speed (of the matcher). mi_bits: I(X;Y) by quadrature (Laplacian: Monte Carlo); net_rate: mi_bits less the rate loss
+Laplacian noise), coded (what arrives: amplitude shaping around an LDPC code against uniform with the best code),
+speed (of the matcher). mi_bits: I(X;Y) by quadrature (Laplacian: Monte Carlo); net_rate: mi_bits less the rate loss
 of the matcher at --block symbols, what an ideal code behind it would deliver.
 
 example:
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 MODELS = {"qam16": 4, "qam64": 6, "qam256": 8}
-STUDIES = ("awgn", "impaired", "length", "literature", "speed")
+STUDIES = ("awgn", "impaired", "length", "literature", "coded", "speed")
 
 
 def add_arguments(parser):
@@ -25,6 +26,7 @@ def add_arguments(parser):
     parser.add_argument("--study", choices=STUDIES, action="append", help="only this one (may be repeated)")
     parser.add_argument("--step", type=float, default=0.1, metavar="DB", help="SNR grid of study awgn (0.1)")
     parser.add_argument("--block", type=int, default=4096, help="symbols per block of the matcher (4096)")
+    parser.add_argument("--words", type=int, default=200, help="code words at each SNR of study coded (200)")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write plots of pmfs and rates there")
     common_options(parser)
 
@@ -221,6 +223,10 @@ def run(args):
     if "literature" in studies:
         from .shaper_literature import literature
         rows += literature(args.seed)
+    if "coded" in studies:
+        from .shaper_coded import coded, show as show_coded
+        rows += coded(args.seed, args.words)
+        show_coded(rows)
     found = summary(rows)
     show(rows)
     for name, values in found.items():
@@ -240,7 +246,7 @@ def _text(v):
 def show(rows):
     """A table a study: one line a setting and SNR (whole multiples of 5 dB in AWGN), schemes side by side."""
     for study in STUDIES:
-        mine = [r for r in rows if r["study"] == study]
+        mine = [r for r in rows if r["study"] == study and r["mi_bits"] is not None]
         schemes = list(dict.fromkeys(r["scheme"] for r in mine))
         lines = {}
         for r in mine:
