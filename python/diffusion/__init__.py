@@ -21,6 +21,7 @@ except ImportError as _e:
         "run './run doctor' or 'gr-diffusion doctor' for the fix") from _e
 
 from .estimator import Estimator
+from .interference import InterferenceLaw, InterferenceReceiver
 from .link_metrics import LinkMetrics, link_metrics
 from .noise import NoiseLaw
 from .ofdm import ofdm_rx, ofdm_tx

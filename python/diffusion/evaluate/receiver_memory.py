@@ -167,7 +167,7 @@ def table(rows, setting, columns=("nmse_db", "ber", "gmi")):
     """Markdown, a line a point."""
     rows = [r for r in rows if r["setting"] == setting]
     names = list(dict.fromkeys(r["receiver"] for r in rows))
-    show = {"nmse_db": lambda r: f"{r['nmse_db']:.1f}", "evm_db": lambda r: f"{r['evm_db']:.1f}",
+    show = {"nmse_db": lambda r: f"{r['nmse_db']:.1f}" if r["nmse_db"] > -90 else "exact", "evm_db": lambda r: f"{r['evm_db']:.1f}",
             "ber": lambda r: f"{r['ber']:.2g}" if r["ber"] else f"0 [<{r['ber_hi']:.1g}]", "gmi": lambda r: f"{r['gmi']:.3f}"}
     lines = ["| SNR dB | ADC bits | " + " | ".join(TITLES[k] for k in names) + " |", "| --- | --- |" + " --- |" * len(names)]
     for snr, bits in dict.fromkeys((r["snr_db"], r["adc_bits"]) for r in rows):
@@ -175,6 +175,25 @@ def table(rows, setting, columns=("nmse_db", "ber", "gmi")):
         lines.append(f"| {snr:g} | {bits or '-'} | " +
                      " | ".join(" / ".join(show[c](cells[k]) for c in columns) for k in names) + " |")
     return "\n".join(lines)
+
+
+def plot(rows, setting, path):
+    """NMSE of the waveform and EVM of the symbols over SNR, without ADC."""
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    rows = [r for r in rows if r["setting"] == setting and not r["adc_bits"]]
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for axis, key, title in zip(axes, ("nmse_db", "evm_db"), ("NMSE of the waveform, dB", "EVM before the decision, dB")):
+        for name in dict.fromkeys(r["receiver"] for r in rows):
+            own = sorted((r["snr_db"], r[key]) for r in rows if r["receiver"] == name)
+            axis.plot(*zip(*own), marker="o", ms=3, lw=2 if name == "diffusion" else 1, label=TITLES[name])
+        axis.set(xlabel="SNR, dB", ylabel=title)
+        axis.grid(alpha=0.3)
+    axes[1].legend(fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)
 
 
 def measure_study(args, names):
@@ -196,4 +215,6 @@ def measure_study(args, names):
                               args.seed + k, 3, 3)
     for setting in dict.fromkeys(r["setting"] for r in rows):
         print(f"\n{setting}: NMSE of the waveform in dB / BER / GMI in bits\n\n{table(rows, setting)}", flush=True)
+    if args.plots:
+        plot(rows, rows[0]["setting"], args.plots / ("memory.png" if args.data else "memory-simulated.png"))
     return rows

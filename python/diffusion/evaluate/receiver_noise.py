@@ -157,6 +157,28 @@ def table(rows, noise):
     return "\n".join(lines)
 
 
+def plot(rows, path):
+    """GMI over SNR, a panel a noise."""
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    figure, axes = pyplot.subplots(1, len(NOISES), figsize=(3.2 * len(NOISES), 3.2), layout="constrained", sharey=True)
+    for axis, noise in zip(axes, NOISES):
+        own = [r for r in rows if r["setting"] == noise]
+        for name in [k for k in TITLES if any(r["receiver"] == k for r in own) and k != "learned-500"]:
+            line = sorted((r["snr_db"], r["gmi"]) for r in own if r["receiver"] == name)
+            axis.plot(*zip(*line), marker="o", ms=3, lw=2 if name.startswith("learned") else 1, label=TITLES[name],
+                      ls="--" if name == "law" else "-", color=f"C{list(TITLES).index(name)}",
+                      zorder=3 if name == "law" else 2)
+        axis.set(title=noise, xlabel="SNR, dB")
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("GMI, bits a symbol")
+    axes[0].legend(fontsize=7)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)
+
+
 def measure_study(args, names):
     """`evaluate receiver --study noise`."""
     from ..cli.common import JobError
@@ -169,6 +191,8 @@ def measure_study(args, names):
     for name in names if args.model else ["rx-qam16"]:
         own = measure(diffusion.Receiver(name), args.symbols or 200000, args.seed, args.snr if args.snr else SNRS)
         rows += [{"model": name, **row} for row in own]
+        if args.plots:
+            plot(own, args.plots / f"noise-{name}.png")
         for noise in NOISES:
             print(f"\n{name} in {noise} noise: GMI, bits\n\n{table(own, noise)}")
     return rows

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Structured interference: bursts, chirps, narrowband signals, other modulations. Its law is learned from recordings
+of it, and symbols of any constellation are received jointly with it.
+
+The prior is a mixture of zero-mean circular Gaussians over windows of samples. Added noise keeps it a mixture, so its
+score, and with it the denoiser E[i | i + w], is a closed form at every level of the forward diffusion. Reception is
+deterministic posterior sampling over both unknowns, in turns: the symbols' posterior mean given what the interference
+leaves, the interference's given what the symbols leave, each at the noise level that the other's uncertainty makes.
+"""
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from . import diffusion_python as _native
+from .metrics import labels
+
+LEAST = 2000  # samples of a recording
+WINDOW, COMPONENTS = 16, 48
+
+
+class InterferenceLaw:
+    """Generative prior of interference over windows of samples.
+
+    weights (K,), basis (K, T, T) eigenvectors in columns, power (K, T) eigenvalues of the components' covariances."""
+
+    def __init__(self, weights, basis, power, floor=0.0):
+        self.weights, self.basis, self.power, self.floor = weights, basis, power, float(floor)
+
+    @property
+    def window(self):
+        return self.basis.shape[1]
+
+    @property
+    def variance(self):
+        """E|i|^2."""
+        return float(self.weights @ self.power.mean(1))
+
+    @classmethod
+    def fit(cls, recordings, noise_var=0.0, window=WINDOW, components=COMPONENTS, rounds=20, seed=1, most=5000):
+        """Learned from recordings of the interference alone: complex (n,) or a list of such, 2000 samples or more, with
+        noise of noise_var = E|n|^2 on it. Expectation maximisation on `most` random windows, seconds."""
+        rows = [recordings] if np.ndim(recordings) == 1 and not isinstance(recordings, list) else list(recordings)
+        rows = [np.asarray(r, np.complex128) for r in rows]
+        if sum(r.size for r in rows) < LEAST or any(r.ndim != 1 or r.size < window for r in rows):
+            raise ValueError(f"{sum(r.size for r in rows)} samples of interference; give rows longer than {window}, "
+                             f"{LEAST} samples or more")
+        if not all(np.isfinite(r).all() for r in rows):
+            raise ValueError("the recording holds samples that are not finite; leave them out")
+        if not (2 <= window <= 64 and 1 <= components <= 256):
+            raise ValueError(f"window {window}, components {components}: use 2 to 64, 1 to 256")
+        rng = np.random.default_rng(seed)
+        windows = np.concatenate([np.lib.stride_tricks.sliding_window_view(r, window) for r in rows])
+        windows = windows[rng.permutation(len(windows))[:most]]
+        total = np.mean(np.abs(windows) ** 2)
+        floor = max(noise_var, 1e-3 * total)
+        # Start: a window each (which sets a frequency), at the window's own power.
+        start = windows[rng.permutation(len(windows))[:components]]
+        common = windows.T @ windows.conj() / len(windows)
+        cov = 0.9 * start[:, :, None] * start[:, None].conj() + 0.1 * common + floor * np.eye(window)
+        weights = np.full(len(start), 1 / len(start))
+        for _ in range(rounds):
+            p = _posterior(windows, weights, *np.linalg.eigh(cov))
+            count = p.sum(0)
+            weights = (count + 0.5) / (count + 0.5).sum()
+            for k in range(len(cov)):  # shrunk towards white noise of the component's power
+                mean = (windows * p[:, k:k + 1]).T @ windows.conj() / (count[k] + 1e-9)
+                prior = np.real(np.trace(mean)) / (window * total) * common
+                cov[k] = (count[k] * mean + 2 * prior) / (count[k] + 2) + 1e-2 * floor * np.eye(window)
+        power, basis = np.linalg.eigh(cov)
+        keep = weights > 2e-4
+        return cls(weights[keep] / weights[keep].sum(), basis[keep], np.maximum(power[keep] - noise_var, 1e-6 * total),
+                   noise_var)
+
+    def scaled(self, variance):
+        """The law with E|i|^2 = variance."""
+        return InterferenceLaw(self.weights, self.basis, self.power * (variance / self.variance), self.floor)
+
+    def denoise(self, z, level):
+        """(E[i | i + w = z], its error variance a sample) for complex (n,) z, E|w|^2 = level: a number or (n,)."""
+        z = np.asarray(z, np.complex128)
+        T = self.window
+        if z.size < T:
+            raise ValueError(f"{z.size} samples; give {T} or more")
+        level = float(np.mean(level))
+        out, seen, spread = np.zeros(z.size, complex), np.zeros(z.size), np.zeros(z.size)
+        step = max(1, T // 4)
+        starts = np.unique(np.r_[np.arange(0, z.size - T + 1, step), z.size - T])
+        shrink = self.power / (self.power + level)
+        taper = np.hanning(T + 2)[1:-1]
+        for a in range(0, starts.size, 4096):
+            at = starts[a:a + 4096, None] + np.arange(T)
+            windows = z[at]
+            p = _posterior(windows, self.weights, self.power + level, self.basis)
+            mean, left = np.zeros_like(windows), np.zeros(windows.shape)
+            square = np.zeros(windows.shape)
+            for k in np.flatnonzero(p.max(0) > 1e-4):
+                rows = np.flatnonzero(p[:, k] > 1e-4)
+                part = ((windows[rows] @ self.basis[k].conj()) * shrink[k]) @ self.basis[k].T
+                weight = p[rows, k:k + 1]
+                mean[rows] += weight * part
+                square[rows] += weight * np.abs(part) ** 2
+                left[rows] += weight * np.real((np.abs(self.basis[k]) ** 2) @ (shrink[k] * level))
+            left += np.maximum(square - np.abs(mean) ** 2, 0)
+            np.add.at(out, at, taper * mean)
+            np.add.at(spread, at, taper * left)
+            np.add.at(seen, at, np.broadcast_to(taper, at.shape))
+        return out / seen, spread / seen
+
+    def score(self, z, level):
+        """Score of i + w, complex: (denoise(z) - z) / (level / 2)."""
+        return (self.denoise(z, level)[0] - np.asarray(z)) / (np.mean(level) / 2)
+
+    def save(self, path):
+        np.savez(path, description=json.dumps({"format": 1, "kind": "interference_law", "floor": self.floor}),
+                 weights=self.weights, basis=self.basis.astype(np.complex64), power=self.power.astype(np.float32))
+
+    @classmethod
+    def load(cls, path):
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                description = json.loads(str(file["description"]))
+                if description.get("kind") != "interference_law" or description.get("format") != 1:
+                    raise ValueError("format 1 of kind interference_law is expected")
+                law = cls(file["weights"].astype(float), file["basis"].astype(complex), file["power"].astype(float),
+                          description["floor"])
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
+            raise ValueError(f"{path} is no interference law: {e}") from None
+        k, t = law.power.shape
+        if law.basis.shape != (k, t, t) or law.weights.shape != (k,) or not all(
+                np.isfinite(a).all() for a in (law.weights, law.basis, law.power)) or not (law.power > 0).all():
+            raise ValueError(f"{path} is no interference law: its arrays do not fit together")
+        return law
+
+
+def _posterior(windows, weights, power, basis):
+    """(n, K) probabilities of the components."""
+    logs = np.stack([np.log(w) - np.log(e).sum() - (np.abs(windows @ b.conj()) ** 2 / e).sum(1)
+                     for w, e, b in zip(weights, power, basis)], 1)
+    p = np.exp(logs - logs.max(1, keepdims=True))
+    return p / p.sum(1, keepdims=True)
+
+
+class InterferenceReceiver:
+    """Symbols of any constellation under interference of a learned law.
+
+    constellation: name or complex (M,) labelled by index; law: InterferenceLaw or its file. When called, noise_var is
+    E|n|^2 of the Gaussian noise beside it, with E|x|^2 = 1. estimate: scale the law to the power that y has beyond symbols and noise."""
+
+    def __init__(self, constellation, law, rounds=8, estimate=True):
+        points = _native.constellation(constellation) if isinstance(constellation, str) else constellation
+        self.points = np.asarray(points).astype(np.complex128)
+        self.bits = int(np.log2(self.points.size))
+        if 1 << self.bits != self.points.size:
+            raise ValueError(f"the constellation has {self.points.size} points, no power of two")
+        self.law = InterferenceLaw.load(law) if isinstance(law, (str, Path)) else law
+        if not 1 <= int(rounds) <= 50:
+            raise ValueError(f"rounds is {rounds}, use 1 to 50")
+        self.rounds, self.estimate = int(rounds), bool(estimate)
+
+    def _symbols(self, z, variance):
+        """Posterior mean and variance of symbols in circular noise of that variance a sample."""
+        logs = -np.abs(z[:, None] - self.points) ** 2 / variance[:, None]
+        p = np.exp(logs - logs.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        mean = p @ self.points
+        return mean, np.maximum(p @ np.abs(self.points) ** 2 - np.abs(mean) ** 2, 0), logs
+
+    def __call__(self, y, noise_var):
+        """(x_hat, llr) of equalised symbols y complex (n,), one a sample."""
+        y = np.asarray(y).astype(np.complex128)
+        if y.ndim != 1 or not np.isfinite(y).all():
+            raise ValueError("y must be one row of finite complex samples")
+        if not (noise_var > 0 and np.isfinite(noise_var)):
+            raise ValueError(f"noise_var is {noise_var}; use a positive variance E|n|^2")
+        power = float(np.mean(np.abs(self.points) ** 2))
+        law = self.law.scaled(max(float(np.mean(np.abs(y) ** 2)) - power - noise_var, 1e-3)) if self.estimate else self.law
+        mean = np.zeros(y.size, complex)
+        variance = np.full(y.size, np.mean(np.abs(self.points) ** 2))
+        for _ in range(self.rounds):
+            seen = y - mean
+            level = noise_var + float(np.mean(variance))
+            interference, left = law.denoise(seen, level)
+            mean, variance, logs = self._symbols(y - interference, noise_var + left)
+        table = labels(self.bits)
+        from scipy.special import logsumexp
+        llr = np.stack([logsumexp(logs[:, table[:, k] == 1], 1) - logsumexp(logs[:, table[:, k] == 0], 1)
+                        for k in range(self.bits)], 1)
+        return mean.astype(np.complex64), np.clip(llr, -87, 87).astype(np.float32)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The interference law: its denoiser and score against closed form, and joint reception against what it must beat."""
+import numpy as np
+import pytest
+from gnuradio import diffusion
+from gnuradio.diffusion import metrics
+from gnuradio.diffusion.baselines import receiver as baselines
+from gnuradio.diffusion.evaluate import receiver_interference as study
+
+
+def test_one_component_is_the_wiener_filter():
+    window, level = 8, 0.3
+    rng = np.random.default_rng(1)
+    basis = np.linalg.qr(rng.standard_normal((window, window)) + 1j * rng.standard_normal((window, window)))[0]
+    power = np.geomspace(0.01, 3, window)
+    law = diffusion.InterferenceLaw(np.ones(1), basis[None], power[None])
+    z = rng.standard_normal(window) + 1j * rng.standard_normal(window)
+    cov = basis @ np.diag(power) @ basis.conj().T
+    mean, left = law.denoise(z, level)  # one window: no averaging of neighbours
+    np.testing.assert_allclose(mean, cov @ np.linalg.solve(cov + level * np.eye(window), z), atol=1e-10)
+    error = np.real(np.diag(cov - cov @ np.linalg.solve(cov + level * np.eye(window), cov)))
+    np.testing.assert_allclose(left, error, atol=1e-10)
+    np.testing.assert_allclose(law.score(z, level), -2 * np.linalg.solve(cov + level * np.eye(window), z), atol=1e-9)
+
+
+def test_learned_law_denoises_better_than_a_linear_filter():
+    rng = np.random.default_rng(2)
+    recordings = [study.chirp(rng, 200) for _ in range(80)]
+    laws = [diffusion.InterferenceLaw.fit(recordings, window=16, components=k, rounds=12, most=3000) for k in (32, 1)]
+    clean = study.chirp(rng, 3000)
+    noisy = clean + np.sqrt(0.5) * study.circular(rng, clean.size)
+    mixture, linear = [metrics.nmse_db(law.denoise(noisy, 0.5)[0], clean) for law in laws]
+    assert mixture < linear - 3
+    estimate, left = laws[0].denoise(noisy, 0.5)
+    assert np.mean(left) == pytest.approx(np.mean(np.abs(estimate - clean) ** 2), rel=0.5)
+
+
+@pytest.mark.parametrize("constellation, sir", [("qam64", 0), ("qam16", 0)])  # one law, any constellation
+def test_joint_reception_beats_noise_notch_and_whitening(constellation, sir):
+    laws = [diffusion.InterferenceLaw.fit([study.narrowband(np.random.default_rng([3, k]), 200) for k in range(100)],
+                                          window=32, components=k, rounds=10, most=2500) for k in (40, 1)]
+    rows = {r["receiver"]: r for r in study.measure_point("narrowband", constellation, sir, laws, None, 4, blocks=2)}
+    assert rows["learned"]["gmi"] > 1.1 * max(rows[k]["gmi"] for k in ("white", "notch", "whitened"))
+    assert rows["learned"]["gmi"] <= rows["clean"]["gmi"] + 1e-6
+
+
+def test_without_interference_nothing_is_lost():
+    law = diffusion.InterferenceLaw.fit([study.chirp(np.random.default_rng([5, k]), 200) for k in range(60)],
+                                        components=24, rounds=8, most=2000)
+    rng = np.random.default_rng(6)
+    points = np.asarray(diffusion.constellation("qam16")).astype(complex)
+    index = rng.integers(0, 16, 3000)
+    y = points[index] + np.sqrt(0.05) * study.circular(rng, index.size)
+    bits = metrics.labels(4)[index]
+    plain = metrics.gmi(bits, baselines.bit_llr(-np.abs(y[:, None] - points) ** 2 / 0.05))
+    assert metrics.gmi(bits, diffusion.InterferenceReceiver("qam16", law)(y, 0.05)[1]) > plain - 0.05
+
+
+def test_saved_law_and_bad_input(tmp_path):
+    rng = np.random.default_rng(7)
+    law = diffusion.InterferenceLaw.fit(study.narrowband(rng, 4000), window=8, components=4, rounds=3)
+    law.save(tmp_path / "law.npz")
+    y = study.narrowband(rng, 500) + study.circular(rng, 500)
+    kept = diffusion.InterferenceLaw.load(tmp_path / "law.npz")
+    np.testing.assert_allclose(kept.denoise(y, 0.5)[0], law.denoise(y, 0.5)[0], atol=1e-5)
+    with pytest.raises(ValueError, match="10 samples of interference"):
+        diffusion.InterferenceLaw.fit(np.ones(10, complex))
+    with pytest.raises(ValueError, match="not finite"):
+        diffusion.InterferenceLaw.fit(np.full(3000, np.nan + 0j))
+    with pytest.raises(ValueError, match="noise_var is 0"):
+        diffusion.InterferenceReceiver("qpsk", tmp_path / "law.npz")(y, 0)
+    with pytest.raises(ValueError, match="one row of finite"):
+        diffusion.InterferenceReceiver("qpsk", law)(np.full(100, np.inf + 0j), 0.1)
+    np.savez(tmp_path / "other.npz", a=1)
+    with pytest.raises(ValueError, match="no interference law"):
+        diffusion.InterferenceLaw.load(tmp_path / "other.npz")
