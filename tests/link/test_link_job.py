@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from gnuradio import blocks, gr
 from gnuradio.diffusion import link, medium
+from gnuradio.diffusion.radio import RadioError
 
 FIGURES = {"frames_sent", "frames_ok", "per", "ber", "evm_db", "gmi", "nmse_db", "cpu_s"}
 
@@ -188,6 +189,24 @@ def test_runs_side_by_side_and_after_a_killed_one(tmp_path):
             {k: v for k, v in second[name].items() if k != "cpu_s"}
     # and whoever looked for devices since then has removed what the killed one left
     assert not [p for p in Path("/dev/shm").glob("gr-diffusion-*-link-*") if p.name not in shared]
+
+
+def test_a_transmitter_that_dies_is_an_error_and_never_outlives_its_receiver():
+    s = link.Settings(file=Path(__file__), frames=20, device="loopback")
+    packets = link.split(bytes(100), s.payload, s.frames)
+    with link.VirtualLink() as radio:
+        radio._transmitter._process.kill()
+        with pytest.raises(RadioError, match="transmitter's process ended with status -9"):
+            link.Transmission(s, "native", packets, 1, radio)
+    radio = link.VirtualLink()  # waits for a receiver that never comes
+    process = radio._transmitter._process
+    radio._transmitter.begin(s.plain(), "native", packets, f"driver=loopback,medium=nobody-{os.getpid()},pacing=lockstep",
+                             30, 0.2)
+    time.sleep(2)
+    assert process.poll() is None
+    process.stdin.close()  # as when its receiver is killed
+    assert process.wait(10) == 0
+    subprocess.run(["SoapySDRUtil", "--find=driver=loopback"], capture_output=True, timeout=60)  # cleans up
 
 
 def test_small_shared_memory(tmp_path):
