@@ -18,6 +18,7 @@ from .metrics import labels
 
 LEAST = 2000  # samples of a recording
 WINDOW, COMPONENTS = 16, 48
+STEP = 0.3  # of a turn towards the symbols' new posterior: whole steps overrate early decisions
 
 
 class InterferenceLaw:
@@ -148,7 +149,7 @@ class InterferenceReceiver:
     constellation: name or complex (M,) labelled by index; law: InterferenceLaw or its file. When called, noise_var is
     E|n|^2 of the Gaussian noise beside it, with E|x|^2 = 1. estimate: scale the law to the power that y has beyond symbols and noise."""
 
-    def __init__(self, constellation, law, rounds=8, estimate=True):
+    def __init__(self, constellation, law, rounds=16, estimate=True):
         points = _native.constellation(constellation) if isinstance(constellation, str) else constellation
         self.points = np.asarray(points).astype(np.complex128)
         self.bits = int(np.log2(self.points.size))
@@ -182,9 +183,10 @@ class InterferenceReceiver:
             seen = y - mean
             level = noise_var + float(np.mean(variance))
             interference, left = law.denoise(seen, level)
-            mean, variance, logs = self._symbols(y - interference, noise_var + left)
+            fresh, spread, logs = self._symbols(y - interference, noise_var + left)
+            mean, variance = mean + STEP * (fresh - mean), variance + STEP * (spread - variance)
         table = labels(self.bits)
         from scipy.special import logsumexp
         llr = np.stack([logsumexp(logs[:, table[:, k] == 1], 1) - logsumexp(logs[:, table[:, k] == 0], 1)
                         for k in range(self.bits)], 1)
-        return mean.astype(np.complex64), np.clip(llr, -87, 87).astype(np.float32)
+        return fresh.astype(np.complex64), np.clip(llr, -87, 87).astype(np.float32)

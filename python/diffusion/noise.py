@@ -164,7 +164,7 @@ def fit_in_noise(points, index, y, law, rounds=8):
         psi = -law.score(residual, level)
         step = psi / max(np.mean(np.abs(psi) ** 2) / 2, 1e-12)
         cleaned = (centroid[index] + step).astype(np.complex64)
-        spread = float(np.mean(np.abs(step) ** 2))
+        spread = max(float(np.mean(np.abs(step) ** 2)), 1e-9)
         fitted = _native.symbol_law.fit(points, index, cleaned, spread)
         centroid = np.array([complex(g[0], g[1]) for g in fitted.at(spread)])
     return fitted, float(level)
