@@ -3,6 +3,7 @@
 
 example:
     gr-diffusion fit pa amplifier.npz -o pa-lab.json
+    gr-diffusion fit noise quiet.sigmf-meta -o noise-lab.json
 """
 from . import _tasks
 
