@@ -92,6 +92,7 @@ private:
     struct statistics;
     void fit_centroids(const statistics& s, const std::vector<double>& variance, std::vector<double>& uncertainty);
     void fit_noise(const statistics& s, const int* index, const std::complex<float>* y, size_t n);
+    void take_gaussians(const int* index, const std::complex<float>* y, size_t n);
     symbol_gaussian model_covariance(size_t i) const;
     void fit_covariances(const int* index, const std::complex<float>* y, size_t n,
                          const std::vector<double>& uncertainty);

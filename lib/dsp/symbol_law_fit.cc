@@ -59,6 +59,9 @@ double least_variance(double noise_var, double step, double count)
                     step * step / (2 * std::log(count + 2) + 2));
 }
 
+constexpr size_t enough_each = 16; // known symbols of each point that speak for themselves
+constexpr double fine_cells = 300; // of the signal's RMS
+
 double log_gamma_2(double half) { return std::lgamma(half) + std::lgamma(half - 0.5); }
 
 } // namespace
@@ -309,7 +312,38 @@ symbol_law symbol_law::fit(std::vector<std::complex<float>> points, const int* i
     law.fit_covariances(index, y, n, uncertainty);
     if (law.d_grid.step > 0)
         law.d_link = link_law::fit(law.d_points, index, y, n, noise_var, law.d_grid);
+    else if (n < enough_each * m)
+        law.take_gaussians(index, y, n);
     return law;
+}
+
+/* Few symbols and no converter: the Gaussians of link_law, which knows radios better than the polynomial above, fitted
+ * in cells so fine that they lose nothing. */
+void symbol_law::take_gaussians(const int* index, const std::complex<float>* y, size_t n)
+{
+    double power = 0, largest = 0;
+    for (size_t k = 0; k < n; k++) {
+        power += std::norm(cplx(y[k])) / double(n);
+        largest = std::max({ largest, std::abs(double(y[k].real())), std::abs(double(y[k].imag())) });
+    }
+    const double step = std::sqrt(power) / fine_cells;
+    if (!(step > 1e-9) || largest > 100 * std::sqrt(power))
+        return;
+    double half = 1;
+    while (half * step < 2 * largest)
+        half *= 2;
+    // A largest level below the converter's, so that none is taken for clipped.
+    const auto link = link_law::fit(d_points, index, y, n, d_noise_var, { step, 0.75 * half * step });
+    for (size_t i = 0; i < d_points.size(); i++) {
+        const cplx mean = link.symbols[i].mean;
+        const double base = link.additive / 2 + link.symbols[i].uncertainty, turn = link.phase_var;
+        auto& g = d_law[i];
+        g.re = mean.real() * std::exp(-turn / 2);
+        g.im = mean.imag() * std::exp(-turn / 2);
+        g.var_re = base + turn * mean.imag() * mean.imag();
+        g.var_im = base + turn * mean.real() * mean.real();
+        g.covariance = -turn * mean.real() * mean.imag();
+    }
 }
 
 symbol_law symbol_law::refined(const int* index, const std::complex<float>* known_y, size_t known,

@@ -21,7 +21,7 @@ from . import receiver as evaluation
 
 SNRS = (-25, -15, -10, -5, 0, 5, 10, 15, 20, 30)
 KNOWN, SYMBOLS = 2000, 10000
-NOISES = ("gaussian", "laplace")
+NOISES = ("gaussian", "laplacian")
 DRAWS = 1500000      # for the law of Laplacian noise in the converter's cells
 MODEL = Path("models/literature/ddpm-qam16.safetensors")
 TITLES = {"map": "MAP, law known (bound)", "linear": "LMMSE + min-distance",
@@ -72,8 +72,7 @@ def literature(path, y, noise_var, way, seed):
 
 def distances(points, x_hat):
     """LLRs of symbol estimates, up to the best scale."""
-    return baselines.bit_llr(-np.abs(x_hat[:, None] - points) ** 2 / max(1e-9, float(np.mean(
-        np.abs(x_hat[:, None] - points).min(1) ** 2))))
+    return baselines.bit_llr(-np.abs(x_hat[:, None] - points) ** 2)
 
 
 def measure_point(rx, path, dnn, study, noise, snr_db, n, seed):
