@@ -59,7 +59,7 @@ double least_variance(double noise_var, double step, double count)
                     step * step / (2 * std::log(count + 2) + 2));
 }
 
-constexpr size_t enough_each = 16; // known symbols of each point that speak for themselves
+constexpr size_t enough_each = 64; // known symbols of each point that speak for themselves
 constexpr double fine_cells = 300; // of the signal's RMS
 
 double log_gamma_2(double half) { return std::lgamma(half) + std::lgamma(half - 0.5); }
