@@ -14,7 +14,8 @@ constexpr int most_rounds = 6, choosing_rounds = 4;
 constexpr double stated_spread = 0.12, phase_spread = 0.1; // of log noise variance; of the phase in radians
 constexpr double unknown_spread = 0.5;  // of log noise variance, where it is not stated
 constexpr double most_weight = 100;     // of all symbols not known, in units of the known ones
-constexpr double least_told = 0.35;    // mean squared posterior from which unknown symbols tell of all
+constexpr double least_told = 0.6;     // mean squared posterior from which unknown symbols tell of all
+constexpr double some_told = 0.2;       // and from which they tell of the noise now and then
 constexpr int clear_rounds = 8, unclear_rounds = 16;
 constexpr size_t few = 1000; // known symbols that do not tell the two noises apart for sure
 
@@ -205,7 +206,7 @@ link_law link_law::refined(const std::vector<std::complex<float>>& points, const
     const double counted = data.set_unknown(points, law, y, n, weight, true);
     const bool clear = counted > least_told * weight * double(n);
     centroid_fit centroids(points, clear ? known + size_t(counted) : known);
-    if (!clear) { // of the kind of hardware the known symbols tell, and the noise is left as it is
+    if (!clear) { // of the kind of hardware the known symbols tell
         data.set_unknown(points, law, y, 0, weight, true);
         score(data, centroids, law.additive, phase_std, true, z, mean, uncertainty);
     }
@@ -215,6 +216,8 @@ link_law link_law::refined(const std::vector<std::complex<float>>& points, const
             data.set_unknown(points, law, y, n, weight, clear);
         if (clear)
             noise.search(law.additive, phase_std, round > 1);
+        else if (counted > some_told * weight * double(n) && round % 5 == 4)
+            noise.search(law.additive, phase_std, false);
         const auto before = mean;
         score(data, centroids, law.additive, phase_std, clear && round < choosing_rounds, z, mean, uncertainty);
         law.phase_var = phase_std * phase_std;

@@ -9,7 +9,7 @@ from .metrics import labels
 from .noise import NoiseLaw, as_law, fit_in_noise
 
 FOLDS = 4
-CLEAR = 2.0     # standard errors
+CLEAR = 3.0     # standard errors; of few symbols, whose folds are poorer fits, more
 LONG = 1000     # symbols from which a call refines a fit
 MOST = 50000    # symbols that do
 MOVED = 1.5     # ratio of noise variances beyond which known symbols do not count
@@ -194,7 +194,7 @@ class Receiver:
         if "cells" in loss and np.isfinite(loss["cells"]).all():
             # Behind a converter the law knows best; only clear evidence says otherwise.
             lead = loss["cells"] - loss[best]
-            if lead.mean() <= CLEAR * lead.std() / np.sqrt(lead.size):
+            if lead.mean() <= CLEAR * (1 + 50 / lead.size) * lead.std() / np.sqrt(lead.size):
                 return "cells"
         return best
 

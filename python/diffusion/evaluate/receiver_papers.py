@@ -71,8 +71,10 @@ def literature(path, y, noise_var, way, seed):
 
 
 def distances(points, x_hat):
-    """LLRs of symbol estimates, up to the best scale."""
-    return baselines.bit_llr(-np.abs(x_hat[:, None] - points) ** 2)
+    """LLRs of symbol estimates, up to the best scale: their signs are those of the nearest point."""
+    table = metrics.labels(int(np.log2(points.size)))
+    d = np.abs(x_hat[:, None] - points) ** 2
+    return np.stack([d[:, table[:, k] == 0].min(1) - d[:, table[:, k] == 1].min(1) for k in range(table.shape[1])], 1)
 
 
 def measure_point(rx, path, dnn, study, noise, snr_db, n, seed):
