@@ -10,6 +10,9 @@ namespace gr::diffusion {
 
 namespace {
 
+// Below the reported SNR: 1 dB for the code, 1 for estimation and for what the SNR moves until the next report.
+constexpr double shaping_margin_db = 2;
+
 bool is_continuous(const std::string& transmission)
 {
     if (transmission != "burst" && transmission != "continuous")
@@ -63,8 +66,11 @@ native_ofdm_tx_impl::native_ofdm_tx_impl(const std::string& modulation, const st
                 set_fec(pmt::symbol_to_string(value));
             else if (key == "amplitude")
                 set_amplitude(pmt::to_double(value));
+            else if (key == "shaping_snr_db")
+                set_shaping_snr_db(pmt::is_number(value) ? pmt::to_double(value)
+                                                         : std::numeric_limits<double>::quiet_NaN());
             else
-                throw std::invalid_argument("'" + key + "' is none of modulation, fec, amplitude");
+                throw std::invalid_argument("'" + key + "' is none of modulation, fec, amplitude, shaping_snr_db");
         });
     });
 }
@@ -214,7 +220,7 @@ void native_ofdm_tx_impl::set_modulation(const std::string& modulation)
 {
     const int bits = bits_of_modulation(modulation);
     gr::thread::scoped_lock lock(d_setlock);
-    d_modulator.set_bits_per_symbol(bits);
+    change(bits, d_plain_fec, d_shaping_snr_db);
 }
 
 void native_ofdm_tx_impl::set_fec(const std::string& fec)
@@ -222,7 +228,37 @@ void native_ofdm_tx_impl::set_fec(const std::string& fec)
     const auto code = dsp::fec_from_name(fec);
     dsp::payload_code(code, 8); // builds it once, so that what is missing shows here and not in work()
     gr::thread::scoped_lock lock(d_setlock);
-    d_modulator.set_fec(code);
+    change(d_modulator.bits_per_symbol(), code, d_shaping_snr_db);
+}
+
+void native_ofdm_tx_impl::set_shaping_snr_db(double snr_db)
+{
+    gr::thread::scoped_lock lock(d_setlock);
+    change(d_modulator.bits_per_symbol(), d_plain_fec, snr_db);
+}
+
+int native_ofdm_tx_impl::shaping() const
+{
+    gr::thread::scoped_lock lock(const_cast<native_ofdm_tx_impl*>(this)->d_setlock);
+    return d_modulator.shaping();
+}
+
+//! All three at once or, with an exception, none. The lock is held.
+void native_ofdm_tx_impl::change(int bits, dsp::fec plain, double shaping_snr_db)
+{
+    dsp::shaped_payload::mode mode{ plain, 0, 0 };
+    const bool shaped = !std::isnan(shaping_snr_db);
+    if (shaped) {
+        mode = dsp::shaped_payload::mode_for(bits, shaping_snr_db, shaping_margin_db);
+        dsp::shaped_payload::get(bits, mode.code, mode.index); // throws before anything has changed
+    }
+    d_modulator.set_shaping(-1);
+    d_modulator.set_bits_per_symbol(bits);
+    d_modulator.set_fec(mode.code);
+    if (shaped)
+        d_modulator.set_shaping(int(mode.index));
+    d_plain_fec = plain;
+    d_shaping_snr_db = shaping_snr_db;
 }
 
 void native_ofdm_tx_impl::set_amplitude(double amplitude)

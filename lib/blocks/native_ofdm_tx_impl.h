@@ -4,6 +4,7 @@
 #include "dsp/native_modulator.h"
 #include "rate_limited.h"
 #include <gnuradio/diffusion/native_ofdm_tx.h>
+#include <limits>
 
 namespace gr::diffusion {
 
@@ -21,6 +22,8 @@ public:
     void set_modulation(const std::string& modulation) override;
     void set_fec(const std::string& fec) override;
     void set_amplitude(double amplitude) override;
+    void set_shaping_snr_db(double snr_db) override;
+    int shaping() const override;
     std::string modulation() const override;
     std::string fec() const override;
     double amplitude() const override;
@@ -32,12 +35,15 @@ private:
     int take_stream(const uint8_t* in, int available);
     void send(const uint8_t* bytes, size_t length);
     void drop(const std::string& why);
+    void change(int bits, dsp::fec plain, double shaping_snr_db);
 
     dsp::native_modulator d_modulator;
     const bool d_continuous;
     const size_t d_guard;
     const pmt::pmt_t d_length_key, d_port;
     double d_amplitude;
+    double d_shaping_snr_db = std::numeric_limits<double>::quiet_NaN(); // NaN: plain payloads
+    dsp::fec d_plain_fec = dsp::fec::cc_1_2;                            // what they are coded with
     std::vector<gr_complex> d_pending; // samples of the frame that is going out
     size_t d_at = 0;                   // next of d_pending
     std::vector<uint8_t> d_packet;     // bytes of the input packet so far

@@ -47,6 +47,22 @@ class Settings:
     tx_gain: float = None
     rx_gain: float = None
     seed: int = 1
+    shaping: bool = False     # amplitude-shaped payloads for snr_db less backoff_db; payload is then one code word
+    backoff_db: float = 5.0   # for fading: carriers and frames differ, the code's word is short
+
+    def mode(self):
+        """(fec, composition index or -1, bits a symbol) of the native frames."""
+        if not self.shaping:
+            return self.fec, -1, None
+        return compiled.shaped_mode(MODULATIONS[self.modulation], self.snr_db - self.backoff_db, 0.0)
+
+    def shaped(self):
+        """These settings with the mode's code, and the payload that fills one code word."""
+        if not self.shaping:
+            return self
+        fec, index, _ = self.mode()
+        bits = compiled.shaped_code(MODULATIONS[self.modulation], fec, index).bits
+        return dataclasses.replace(self, fec=fec, payload=bits // 8)
 
     @property
     def ours(self):
@@ -60,6 +76,8 @@ class Settings:
     def check(self):
         if self.modulation not in MODULATIONS:
             raise ValueError(f"modulation is '{self.modulation}', use one of {', '.join(MODULATIONS)}")
+        if self.shaping and MODULATIONS[self.modulation] < 4:
+            raise ValueError(f"shaping needs amplitudes: modulation is '{self.modulation}', use qam16, qam64 or qam256")
         if self.fec not in compiled.fec_names():
             raise ValueError(f"fec is '{self.fec}', use one of {', '.join(compiled.fec_names())}")
         if not PREFIX < self.payload <= 4096:
@@ -162,7 +180,10 @@ class Transmission:
 def transmitter(settings, waveform):
     """The blocks from tagged packets to IQ of unit mean power, in a list to connect."""
     if waveform == "native":
-        return [ofdm_tx("stream", settings.modulation, settings.fec)]
+        tx = ofdm_tx("stream", settings.modulation, settings.fec)
+        if settings.shaping:
+            tx.set_shaping_snr_db(settings.snr_db - settings.backoff_db + 2)  # ofdm_tx takes 2 dB off by itself
+        return [tx]
     # The guard of the native frames: the same medium sees the same signal.
     return [digital.ofdm_tx(bps_payload=2, packet_length_tag_key=LENGTH_TAG),
             digital.burst_shaper_cc([1.0, 1.0], 0, 160, False, LENGTH_TAG),
@@ -228,7 +249,8 @@ def figures(reception, transmission, settings):
     sent = transmission.packets
     good = set(reception.packets) & set(sent)
     result = {"frames_sent": len(sent), "frames_ok": len(good), "per": 1 - len(good) / len(sent), "ber": None,
-              "evm_db": None, "gmi": None, "nmse_db": None, "cpu_s": reception.cpu_s}
+              "evm_db": None, "gmi": None, "nmse_db": None, "net_rate": None, "cpu_s": reception.cpu_s}
+    result["net_rate"] = net_rate(reception, good)
     result["per_interval"] = metrics.wilson(len(sent) - len(good), len(sent))
     detail = {"symbols": [], "channel": None, "notes": sorted({f["note"] for f in reception.frames if "note" in f})}
     if not reception.frames:
@@ -241,12 +263,13 @@ def figures(reception, transmission, settings):
         n = f.get("frame", -1)  # the transmitter counts from 0
         if not f["header_ok"] or not 0 <= n < len(sent) or f["length"] != len(sent[n]) or len(f["symbols"]) == 0:
             continue
-        header = compiled.native_header(len(sent[n]), m, settings.fec)
+        index = f.get("shaping", -1)
+        header = compiled.native_header(len(sent[n]), m, f["fec"] if index >= 0 else settings.fec, index)
         true_bits = modem.payload_bits(header, sent[n])
         llr = np.asarray(f["llr"], np.float32)
         if true_bits.size != llr.size:
             continue
-        x = compiled.qam(m).points[np.packbits(true_bits.reshape(-1, m), axis=1).ravel() >> (8 - m)]
+        x = header.constellation.points[np.packbits(true_bits.reshape(-1, m), axis=1).ravel() >> (8 - m)]
         y = np.asarray(f["symbols"], np.complex64)
         weight = 1 / np.asarray(f["symbol_noise"], np.float64)  # a faded carrier weighs what it is worth
         errors += np.sum(weight * np.abs(y - x) ** 2)
@@ -270,20 +293,32 @@ def figures(reception, transmission, settings):
         bits, llrs = np.concatenate(bits), np.concatenate(llrs)
         result["ber"] = float(np.mean((llrs > 0) != bits))
         result["evm_db"] = float(10 * np.log10(errors / signals))
-        result["gmi"] = metrics.gmi(bits.reshape(-1, m), llrs.reshape(-1, m))
+        if settings.shaping:  # LLRs know the prior: entropy less what stays uncertain (Boecherer 2014), no scaling
+            unsure = np.logaddexp(0, np.where(bits, -llrs, llrs).astype(float)).sum() / np.log(2)
+            result["gmi"] = float(max(header.constellation.entropy - unsure * m / bits.size, 0))
+        else:
+            result["gmi"] = metrics.gmi(bits.reshape(-1, m), llrs.reshape(-1, m))
         if channel_power:
             result["nmse_db"] = float(10 * np.log10(channel_error / channel_power))
     return result, detail
 
 
+def net_rate(reception, good):
+    """Payload bits that arrived intact per payload symbol received; None where the receiver shows no symbols."""
+    symbols = sum(len(f["symbols"]) for f in reception.frames if f["header_ok"])
+    return 8 * sum(len(p) for p in good) / symbols if symbols else None
+
+
 def run(settings, sweep=(), progress=lambda text: None):
     """The whole job; returns the results of --json and what the plots need."""
     settings.check()
+    settings = settings.shaped()
     data = Path(settings.file).read_bytes()
     if not data:
         raise ValueError(f"{settings.file} is empty: there is nothing to send")
     packets = split(data, settings.payload, settings.frames)
-    points = [settings] + [dataclasses.replace(settings, snr_db=settings.snr_db + offset)
+    points = [settings] + [dataclasses.replace(settings, snr_db=settings.snr_db + offset,
+                                               backoff_db=settings.backoff_db + offset)  # the same mode
                            for offset in (sweep if settings.ours else ())]
     shorter = max(40, len(packets) // 3)  # frames of the sweep's points
     sent = send(points, packets, shorter, progress)
@@ -302,7 +337,8 @@ def run(settings, sweep=(), progress=lambda text: None):
 
 def send(points, packets, shorter, progress):
     """[{waveform: Transmission}] for each of the settings; all but the first with fewer frames."""
-    first, waveforms = points[0], ("stock", "native")
+    # digital.ofdm_tx cannot take packets of a whole long code word.
+    first, waveforms = points[0], ("native",) if points[0].shaping else ("stock", "native")
     if first.device == "loopback" or driver_of(first.device) == "loopback":
         with VirtualLink() as radio:
             if not first.ours:
@@ -323,8 +359,10 @@ def send(points, packets, shorter, progress):
 
 def one_point(settings, sent, progress):
     """All receivers on their waveform's transmission: {name: (figures, detail)}."""
-    progress("stock receiver")
-    receptions = {"stock": (receive_stock(sent["stock"].iq), sent["stock"])}
+    receptions = {}
+    if "stock" in sent:
+        progress("stock receiver")
+        receptions["stock"] = (receive_stock(sent["stock"].iq), sent["stock"])
     for name, (estimator, demapper) in CHAINS.items():
         progress(f"{name} receiver ({estimator}, {demapper})")
         receptions[name] = (receive(sent["native"].iq, estimator, demapper), sent["native"])

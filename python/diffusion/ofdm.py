@@ -15,17 +15,23 @@ class ofdm_tx(gr.hier_block2):
     transmission: "burst" (length tags, tx_sob, tx_eob) or "continuous" (zeros between frames).
     amplitude: RMS of the samples of a frame; their peak is about four times that, so a radio whose
     converter ends at 1.0 wants 0.25. guard: zeros behind each frame, samples (-1: two OFDM symbols).
-    Message port "cmd": a dictionary with any of modulation, fec, amplitude.
+    shaping_snr_db: None, or the SNR that shaped payloads are for (16-, 64-, 256-QAM): code and composition are
+    the best that a link 2 dB worse bears, and travel in the header.
+    Message port "cmd": a dictionary with any of modulation, fec, amplitude, shaping_snr_db; so what a receiver
+    reports as snr_db, fed back, keeps the shaping right.
     """
 
     def __init__(self, packets="pdu", modulation="qpsk", fec="cc-1/2", transmission="burst", amplitude=1.0,
-                 guard=-1, fft_len=64, cp_len=16, max_payload=4096, length_tag_key="packet_len"):
+                 guard=-1, fft_len=64, cp_len=16, max_payload=4096, length_tag_key="packet_len",
+                 shaping_snr_db=None):
         if packets not in ("pdu", "stream"):
             raise ValueError(f"ofdm_tx: packets is '{packets}', use pdu or stream")
         inputs = gr.io_signature(1, 1, gr.sizeof_char) if packets == "stream" else gr.io_signature(0, 0, 0)
         gr.hier_block2.__init__(self, "ofdm_tx", inputs, gr.io_signature(1, 1, gr.sizeof_gr_complex))
         self.core = compiled.native_ofdm_tx(modulation, fec, transmission, amplitude, guard, fft_len, cp_len,
                                             max_payload, length_tag_key)
+        if shaping_snr_db is not None:
+            self.core.set_shaping_snr_db(shaping_snr_db)
         for port in ("pdus", "cmd"):
             self.message_port_register_hier_in(port)
             self.msg_connect(self, port, self.core, port)
@@ -38,6 +44,14 @@ class ofdm_tx(gr.hier_block2):
 
     def set_fec(self, fec):
         self.core.set_fec(fec)
+
+    def set_shaping_snr_db(self, snr_db):
+        """None: plain payloads."""
+        self.core.set_shaping_snr_db(float("nan") if snr_db is None else snr_db)
+
+    def shaping(self):
+        """Composition index of the next frame, or -1."""
+        return self.core.shaping()
 
     def set_amplitude(self, amplitude):
         self.core.set_amplitude(amplitude)

@@ -15,7 +15,7 @@ namespace gr::diffusion {
  * byte stream; each leaves as one frame. Output: complex samples, a length tag in front of each burst,
  * tx_sob and tx_eob at its ends; with transmission "continuous" zeros fill the time between frames, so
  * that a radio never runs dry (and, with no stream input, the block never stops by itself).
- * Message port "cmd": a dictionary with any of "modulation", "fec", "amplitude".
+ * Message port "cmd": a dictionary with any of "modulation", "fec", "amplitude", "shaping_snr_db".
  * What cannot be sent (too long, no length tag, not bytes) is dropped, counted and logged.
  */
 class DIFFUSION_API native_ofdm_tx : virtual public gr::block
@@ -45,6 +45,12 @@ public:
     virtual void set_modulation(const std::string& modulation) = 0;
     virtual void set_fec(const std::string& fec) = 0;
     virtual void set_amplitude(double amplitude) = 0;
+    /*! Shaped payloads (probabilistic amplitude shaping) that follow the link's SNR: code and composition are the
+     *  best that a link 2 dB worse than snr_db bears, and travel in each frame's header. 16-, 64- and 256-QAM. Plain
+     *  payloads again: NaN, or by message a value that is no number. \param snr_db as the receiver reports it */
+    virtual void set_shaping_snr_db(double snr_db) = 0;
+    //! Composition index of the next frame, or -1.
+    virtual int shaping() const = 0;
     virtual std::string modulation() const = 0;
     virtual std::string fec() const = 0;
     virtual double amplitude() const = 0;

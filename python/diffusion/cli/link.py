@@ -21,7 +21,7 @@ from .common import JobError, UsageError, common_options, write_json
 
 COLUMNS = (("frames", "frames_sent", "{:.0f}"), ("arrived", "frames_ok", "{:.0f}"), ("PER", "per", "{:.3f}"),
            ("BER", "ber", "{:.2e}"), ("EVM dB", "evm_db", "{:.1f}"), ("GMI bit", "gmi", "{:.3f}"),
-           ("NMSE dB", "nmse_db", "{:.1f}"), ("CPU s", "cpu_s", "{:.2f}"))
+           ("NMSE dB", "nmse_db", "{:.1f}"), ("bit/sym", "net_rate", "{:.3f}"), ("CPU s", "cpu_s", "{:.2f}"))
 FIGURES = ("frames_sent", "frames_ok", "per", "ber", "evm_db", "gmi", "nmse_db", "cpu_s")
 SWEEP = (-6.0, -3.0, 3.0, 6.0)  # dB around --snr
 
@@ -35,6 +35,10 @@ def add_arguments(parser):
                                          "harsh (%(default)s)")
     parser.add_argument("--constellation", metavar="NAME", help="bpsk, qpsk, qam16, qam64, qam256 (%(default)s)")
     parser.add_argument("--fec", help="none, cc-1/2, cc-2/3, cc-3/4, ldpc-1/2 (%(default)s)")
+    parser.add_argument("--shaping", action="store_true",
+                        help="amplitude-shaped payloads in the native frames, for this SNR less 5 dB (fading), one code "
+                             "word a frame; code and composition go in each header. 16-, 64-, 256-QAM (QPSK becomes "
+                             "64-QAM); try --snr 22 --adc-bits 6")
     parser.add_argument("--payload", type=int, metavar="BYTES", help="bytes a frame (%(default)s)")
     parser.add_argument("--frames", type=int, metavar="N", help="frames to send, at least (%(default)s)")
     parser.add_argument("--device", metavar="ARGS",
@@ -69,7 +73,7 @@ def table(receivers, width=11):
     """The figures as text; width of the first column."""
     lines = [f"{'receiver':<{width}}" + "".join(f"{head:>10}" for head, _, _ in COLUMNS)]
     for name, figure in receivers.items():
-        cells = [fmt.format(figure[key]) if figure[key] is not None else "-" for _, key, fmt in COLUMNS]
+        cells = [fmt.format(figure[key]) if figure.get(key) is not None else "-" for _, key, fmt in COLUMNS]
         lines.append(f"{name:<{width}}" + "".join(f"{cell:>10}" for cell in cells))
     return "\n".join(lines)
 
@@ -83,7 +87,8 @@ def run(args):
     gr.logging().set_default_level(gr.log_levels.warn)
     settings = link.Settings(
         file=args.file or example_file(), snr_db=args.snr, adc_bits=args.adc_bits, preset=args.preset,
-        modulation=args.constellation, fec=args.fec, payload=args.payload, frames=args.frames,
+        modulation="qam64" if args.shaping and args.constellation == "qpsk" else args.constellation, fec=args.fec,
+        shaping=args.shaping, payload=args.payload, frames=args.frames,
         device="memory" if args.in_process else args.device,
         rate=args.rate, frequency=args.freq, tx_gain=args.tx_gain, rx_gain=args.rx_gain, seed=args.seed)
     show = (lambda text: print(f"\r\033[K{text} ...", end="", file=sys.stderr, flush=True)) \
@@ -123,6 +128,9 @@ def title_of(settings):
         f"SNR {settings.snr_db:g} dB, {f'{settings.adc_bits}-bit' if settings.adc_bits else 'no'} ADC, "
         f"impairments '{settings.preset}', {settings.taps}-tap Rayleigh, "
         + ("virtual radio between two processes" if settings.device == "loopback" else "in one process"))
+    if settings.shaping:
+        fec, index, rate = settings.mode()
+        return f"{settings.modulation} shaped (composition {index}, {fec}, {rate:.3f} bit/symbol), {through}"
     return f"{settings.modulation}, {settings.fec}, {through}"
 
 
@@ -134,7 +142,7 @@ def machine_results(settings, results, report):
                          "preset": settings.preset if ours else None, "constellation": settings.modulation, "fec": settings.fec,
                          "payload": settings.payload, "frames": settings.frames, "taps": settings.taps,
                          "device": settings.device, "seed": settings.seed},
-            "receivers": {name: {key: figure[key] for key in FIGURES}
+            "receivers": {name: {key: figure[key] for key in FIGURES + (("net_rate",) if settings.shaping else ())}
                           for name, figure in results["receivers"].items()},
             "report": str(report)}
 
