@@ -54,13 +54,20 @@ std::vector<double> network(const file_maker& file, std::complex<double> y, doub
 {
     const auto& d = file.description;
     auto tensor = [&](const std::string& name) { return file.tensors.at(name).second; };
-    auto silu = [](double x) { return x / (1 + std::exp(-x)); };
+    const std::string act = d["network"]["activation"];
+    auto activate = [&](double x) {
+        if (act == "relu")
+            return std::max(x, 0.0);
+        if (act == "softplus")
+            return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x)));
+        return act == "tanh" ? std::tanh(x) : x / (1 + std::exp(-x)); // silu
+    };
     std::vector<double> hidden(8), row;
     const double c[3] = { (-10 * std::log10(noise_var) - 10) / 10, 0, 0 };
     const auto w0 = tensor("conditioner.0.weight"), b0 = tensor("conditioner.0.bias");
     const auto w1 = tensor("conditioner.1.weight"), b1 = tensor("conditioner.1.bias");
     for (size_t h = 0; h < 8; h++)
-        hidden[h] = silu(b0[h] + w0[3 * h] * c[0]);
+        hidden[h] = activate(b0[h] + w0[3 * h] * c[0]);
     for (size_t r = 0; r < b1.size(); r++) {
         row.push_back(b1[r]);
         for (size_t h = 0; h < 8; h++)
@@ -79,7 +86,7 @@ std::vector<double> network(const file_maker& file, std::complex<double> y, doub
             for (size_t k = 0; k < x.size(); k++)
                 sum += w[i * x.size() + k] * x[k];
             sum = (1 + at[i]) * sum + at[b.size() + i];
-            next.push_back(l + 1 < layers ? silu(sum) : sum);
+            next.push_back(l + 1 < layers ? activate(sum) : sum);
         }
         at += 2 * b.size();
         x = next;
@@ -115,6 +122,58 @@ BOOST_AUTO_TEST_CASE(network_equals_its_equations)
                 BOOST_TEST(worst < 1e-5);
             }
         }
+}
+
+// Widths from 16 to 256, most of them no multiple of any vector, two and three layers, all activations; and their
+// results, bit for bit, however the batch is cut.
+BOOST_AUTO_TEST_CASE(every_width_and_activation)
+{
+    const auto y = observations(133);
+    for (const char* act : { "relu", "silu", "softplus", "tanh" })
+        for (size_t width : { 16, 17, 23, 31, 33, 47, 64, 65, 100, 127, 129, 200, 250, 255, 256 }) {
+            const file_maker file = receiver_file(16, width % 2, { width, width + (width < 256) }, act);
+            receiver r(model::parse("test", file.bytes()));
+            r.set_noise_var(0.2);
+            std::vector<float> out(y.size() * r.outputs());
+            r.network(y.data(), out.data(), y.size());
+            double worst = 0;
+            for (size_t i = 0; i < y.size(); i += 11) {
+                const auto e = network(file, y[i], 0.2);
+                for (size_t o = 0; o < e.size(); o++)
+                    worst = std::max(worst, std::abs(out[i * e.size() + o] - e[o]) / (1 + std::abs(e[o])));
+            }
+            BOOST_TEST(worst < 1e-5, act << " " << width << " is off by " << worst);
+            std::vector<cf> whole(y.size()), cut(y.size());
+            r.denoise(y.data(), whole.data(), y.size());
+            for (size_t step : { 1, 5, 31, 64 }) {
+                for (size_t i = 0; i < y.size(); i += step)
+                    r.denoise(&y[i], &cut[i], std::min(step, y.size() - i));
+                BOOST_TEST((cut == whole), act << " " << width << " cut by " << step);
+            }
+        }
+}
+
+// Weights and inputs that make every activation of every layer a denormal must not cost more than others, so they are
+// flushed: to exactly 0 here, and the caller's mode is as before.
+BOOST_AUTO_TEST_CASE(denormals_are_flushed_in_networks)
+{
+    file_maker file = receiver_file(16, false, { 32, 32 }, "relu", "iq");
+    for (const char* name : { "layers.0.bias", "layers.1.bias", "layers.2.bias" })
+        for (float& v : file.tensors.at(name).second)
+            v = 0;
+    for (const char* name : { "conditioner.1.weight", "conditioner.1.bias" })
+        for (float& v : file.tensors.at(name).second)
+            v = 0;
+    for (float& v : file.tensors.at("layers.0.weight").second)
+        v = 1e-39f;
+    receiver r(model::parse("test", file.bytes()));
+    r.set_noise_var(0.1);
+    const auto y = observations(64);
+    std::vector<float> out(y.size() * r.outputs(), 1);
+    r.network(y.data(), out.data(), y.size());
+    BOOST_TEST(std::all_of(out.begin(), out.end(), [](float v) { return v == 0; }));
+    volatile float tiny = 1e-39f;
+    BOOST_TEST(tiny * 0.5f != 0);
 }
 
 BOOST_AUTO_TEST_CASE(posterior_gives_the_mean_symbol_and_bit_ratios)
@@ -260,4 +319,15 @@ BOOST_AUTO_TEST_CASE(wrong_descriptions_are_refused)
     file_maker file = receiver_file(16, true, { 8 });
     file.description = std::string(10, '[');
     BOOST_CHECK_THROW(model::parse("file", file.bytes()), model_error);
+}
+
+// All of the above again with each instruction set that this machine has.
+BOOST_AUTO_TEST_CASE(every_simd_target)
+{
+    if (std::getenv("GR_DIFFUSION_SIMD"))
+        return;
+    const std::string self = boost::unit_test::framework::master_test_suite().argv[0];
+    for (const char* target : { "AVX3", "AVX2", "SSE4", "SSSE3", "NEON", "EMU128" })
+        BOOST_TEST(std::system(("GR_DIFFUSION_SIMD=" + std::string(target) + " '" + self + "' >/dev/null").c_str()) == 0,
+                   "fails with " << target);
 }

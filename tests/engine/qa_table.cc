@@ -180,3 +180,14 @@ BOOST_AUTO_TEST_CASE(no_torn_read_while_tables_change)
     BOOST_TEST((seen[0] >= 20 && seen[1] >= 20));
     BOOST_TEST(table.tables_built() >= 8u);
 }
+
+// All of the above again with each instruction set that this machine has.
+BOOST_AUTO_TEST_CASE(every_simd_target)
+{
+    if (std::getenv("GR_DIFFUSION_SIMD"))
+        return;
+    const std::string self = boost::unit_test::framework::master_test_suite().argv[0];
+    for (const char* target : { "AVX3", "AVX2", "SSE4", "SSSE3", "NEON", "EMU128" })
+        BOOST_TEST(std::system(("GR_DIFFUSION_SIMD=" + std::string(target) + " '" + self + "' >/dev/null").c_str()) == 0,
+                   "fails with " << target);
+}
