@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The benchmark harness: what it reads and writes (the figures themselves are no test)."""
+import sys
+
 import numpy as np
+import pytest
 from gnuradio import diffusion
 from gnuradio.diffusion import benchmarks
-from gnuradio.diffusion.benchmarks import blocks, chains, kernels, timing
+from gnuradio.diffusion.benchmarks import blocks, chains, growth, kernels, latency, runtimes, timing
 
 
 def test_names_of_benchmarks_are_read():
@@ -33,9 +36,14 @@ def test_report():
         "engine": [{"width": 32, "act": "silu", "steps": 1, "batch": 64, "percent_peak": 50.0, "msym_per_s": 10.0,
                     "vs_torch_eager": 2.5}],
         "blocks": {"copy": {"msym_per_s": 100.0}},
-        "chains": {"estimator": {"msamples_per_s": 2.0, "msamples_per_cpu_s": 1.5, "packets_ok": 1.0}}, "latency_us": {"denoise_64": {"p50": 5.0, "p99": 6.0, "max": 9.0}},
+        "chains": {"estimator": {"msamples_per_s": 2.0, "msamples_per_cpu_s": 1.5, "packets_ok": 1.0}}, "latency_us": {"denoise_64": {"p50": 5.0, "p99": 6.0, "max": 9.0}, "denoiser_cc_exact_64": {
+            "p50": 3.0, "p99": 4.0, "max": 8.0, "max_cpu": 7.0, "calls": 10, "above_5_ms": 0, "seconds": 1.0}},
+        "growth": {"batch": {16: 700.0}, "width": {32: 60.0}, "steps": {1: 600.0}, "carriers": {"ce-ofdm64": 160.0},
+                   "constellation": {4: {"mean": 40.0, "llr": 41.0, "table": 2.0}}},
         "machine": {"cpu": "x", "cores": 2, "load": 0.0}, "runtimes": {"torch_eager": "2"}}
     text = benchmarks.markdown(results)
+    assert "| denoiser_cc_exact_64 | 3 | 4 | 8 | 7 | 10 | 0 | 1 |" in text
+    assert "| ns a symbol | 700 |" in text and "| 4 | 40 | 41 | 2 |" in text and "| ce-ofdm64 | 160 |" in text
     assert "| estimator | 2 | 1.5 | 100% |" in text
     assert "| 32 | silu | 1 | 64 | 50% | 10 | 2.50x |" in text and "100 GFLOP/s" in text
 
@@ -50,3 +58,35 @@ def test_every_chain_gives_packets():
             assert 0.3 < share <= 1, name  # the stock receiver loses some
         if chain.frame and not name.startswith("stock"):
             assert share > 0.9, name
+
+
+def test_torch_and_ours_compute_the_same(tmp_path):
+    pytest.importorskip("torch")
+    net = runtimes.Network(tmp_path, 32, "silu", 10, 50, 1)
+    ours = net.native()()
+    for maker in (runtimes.torch_eager, runtimes.torch_eager_folded):
+        np.testing.assert_allclose(maker(net)().view(np.complex64)[:, 0], ours, atol=2e-5)
+
+
+def test_runtimes_that_are_missing_say_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    makers, versions = runtimes.available(True)
+    assert "openvino" not in makers and versions["openvino"] == "not available: openvino is not installed"
+    assert "torch_compile" not in makers
+
+
+def test_growth_has_every_axis():
+    g = growth.measure_growth(True, 1)
+    assert all(len(g[axis]) > 1 and min(g[axis].values()) > 0 for axis in ("batch", "width", "steps", "carriers"))
+    assert g["steps"][10] > 3 * g["steps"][1]
+    assert set(g["constellation"]) == {2, 4, 16, 64, 256}
+
+
+def test_calls_in_a_flowgraph_are_timed():
+    program = kernels.find_program("bench_latency")
+    if program is None:
+        pytest.skip("no benchmark programs in this build")
+    times = latency.measure_latency(program, True, 1, 1)
+    for name in ("denoiser_cc_exact_64", "denoiser_cc_table_1024", "denoise_64"):
+        assert 0 < times[name]["p50"] <= times[name]["p99"] * 1.02 and times[name]["max"] > 0
+    assert times["denoiser_cc_exact_64"]["calls"] > 0

@@ -23,6 +23,7 @@ def run_all(program, quick, seed, latency=None, progress=lambda text: None):
     ratios, versions = compare_runtimes(quick, seed)
     results["runtimes"] = versions
     for row in results["engine"]:
+        row.update({"vs_torch_eager": None, "vs_onnxruntime": None})  # not measured for this row
         row.update(ratios.get((row["width"], row["act"], row["steps"], row["batch"]), {}))
     progress("growth")
     results["growth"] = measure_growth(quick, seed)

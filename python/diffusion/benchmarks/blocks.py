@@ -22,7 +22,7 @@ def measure_blocks(quick, seed):
             block, vector = make()
         except (AttributeError, ValueError, TypeError):
             continue
-        rates = [rate(block_or_new(make, block, first), y, vector, quick) for first in [True] + [False] * 4]
+        rates = [rate(block_or_new(make, block, first), y, vector, quick) for first in [True] + [False] * (2 if quick else 4)]
         results[name] = {"msym_per_s": float(np.median(rates)) / 1e6}
     return results
 
@@ -34,8 +34,8 @@ def block_or_new(make, block, first):
 def rate(block, y, vector, quick):
     """Items a second of CPU time; the size of the run is found by a short one."""
     spent, n = 0.0, 1 << 16
-    while spent < (0.15 if quick else 0.6):
-        n = 4 * n if spent < 0.02 else int(n * 1.3 * (0.15 if quick else 0.6) / spent)
+    while spent < (0.1 if quick else 0.6):
+        n = 4 * n if spent < 0.02 else int(n * 1.3 * (0.1 if quick else 0.6) / spent)
         spent = cpu_of_run(block, y, vector, n)
     return n / vector / spent
 

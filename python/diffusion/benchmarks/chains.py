@@ -23,7 +23,7 @@ def measure_chains(quick, seed):
         except (AttributeError, ValueError, TypeError) as e:  # not in this version, or no model for it
             results[name] = {"msamples_per_s": None, "error": str(e)}
             continue
-        results[name] = measure_chain(make, 0.5 if quick else 2.0, 1 if quick else 5)
+        results[name] = measure_chain(make, 0.3 if quick else 2.0, 1 if quick else 5)
     return results
 
 

@@ -20,7 +20,7 @@ def share(x):
 
 
 def ratio(row, name):
-    return f"{row[name]:.2f}x" if name in row else None
+    return f"{row[name]:.2f}x" if row.get(name) else None
 
 
 RUNTIMES = ("torch_eager", "torch_eager_folded", "torch_eager_plain", "torch_compile", "onnxruntime", "openvino")
