@@ -1,25 +1,31 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "denoiser_cc_impl.h"
+#include "buffer_fill.h"
 #include <gnuradio/io_signature.h>
 
 namespace gr::diffusion {
 
-denoiser_cc::sptr denoiser_cc::make(const std::string& model, double noise_var, int steps, const std::string& mode)
+denoiser_cc::sptr denoiser_cc::make(const std::string& model, double noise_var, int steps, const std::string& mode,
+                                    bool compute_budget)
 {
-    return gnuradio::make_block_sptr<denoiser_cc_impl>(model, noise_var, steps, mode);
+    return gnuradio::make_block_sptr<denoiser_cc_impl>(model, noise_var, steps, mode, compute_budget);
 }
 
-denoiser_cc_impl::denoiser_cc_impl(const std::string& model, double noise_var, int steps, const std::string& mode)
+denoiser_cc_impl::denoiser_cc_impl(const std::string& model, double noise_var, int steps, const std::string& mode,
+                                   bool compute_budget)
     : gr::sync_block("denoiser_cc",
                      gr::io_signature::make(1, 1, sizeof(gr_complex)),
                      gr::io_signature::make(1, 1, sizeof(gr_complex))),
       d_stage(model, noise_var, steps, d_logger)
 {
     d_stage.set_mode(mode, true);
+    d_budget.set_on(compute_budget);
+    d_budget.allow(0, 0, d_stage.wanted_steps());
+    message_port_register_out(pmt::mp("status"));
     message_port_register_in(pmt::mp("cmd"));
     set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
         gr::thread::scoped_lock lock(d_setlock);
-        d_stage.command(message, false);
+        d_stage.command(message, false, &d_budget);
     });
 }
 
@@ -28,6 +34,10 @@ int denoiser_cc_impl::work(int noutput_items,
                            gr_vector_void_star& output_items)
 {
     gr::thread::scoped_lock lock(d_setlock);
+    if (d_stage.use_steps(allowed_steps(d_budget, detail(), d_stage.wanted_steps())))
+        publish_budget();
+    if (!d_stage.receiver().uses_table())
+        d_budget.count(uint64_t(noutput_items));
     get_tags_in_window(d_tags, 0, 0, noutput_items);
     d_stage.process(static_cast<const gr_complex*>(input_items[0]),
                     static_cast<gr_complex*>(output_items[0]),
@@ -82,6 +92,32 @@ void denoiser_cc_impl::set_fit(const std::vector<double>& state)
     d_stage.set_fit(state);
 }
 
+void denoiser_cc_impl::set_compute_budget(bool on)
+{
+    LOCKED;
+    d_budget.set_on(on);
+}
+
+bool denoiser_cc_impl::compute_budget() const
+{
+    LOCKED;
+    return d_budget.on();
+}
+
+std::map<std::string, uint64_t> denoiser_cc_impl::budget() const
+{
+    LOCKED;
+    return budget_figures(d_budget);
+}
+
+void denoiser_cc_impl::publish_budget()
+{
+    pmt::pmt_t status = pmt::make_dict();
+    for (const auto& [name, value] : budget_figures(d_budget))
+        status = pmt::dict_add(status, pmt::mp(name), pmt::from_uint64(value));
+    message_port_pub(pmt::mp("status"), status);
+}
+
 std::string denoiser_cc_impl::model() const
 {
     LOCKED;
@@ -103,7 +139,7 @@ std::string denoiser_cc_impl::noise_source() const
 int denoiser_cc_impl::steps() const
 {
     LOCKED;
-    return int(d_stage.receiver().steps());
+    return int(d_stage.wanted_steps());
 }
 
 std::string denoiser_cc_impl::mode() const

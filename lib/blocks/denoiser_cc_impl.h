@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include "dsp/step_budget.h"
 #include "receiver_stage.h"
 #include <gnuradio/diffusion/denoiser_cc.h>
 
@@ -9,7 +10,8 @@ namespace gr::diffusion {
 class denoiser_cc_impl : public denoiser_cc
 {
 public:
-    denoiser_cc_impl(const std::string& model, double noise_var, int steps, const std::string& mode);
+    denoiser_cc_impl(const std::string& model, double noise_var, int steps, const std::string& mode,
+                     bool compute_budget);
 
     int work(int noutput_items,
              gr_vector_const_void_star& input_items,
@@ -22,6 +24,9 @@ public:
     void set_fit(const std::vector<double>& state) override;
     void set_prior(const std::vector<double>& pmf) override;
     void set_shaper(const std::string& model) override;
+    void set_compute_budget(bool on) override;
+    bool compute_budget() const override;
+    std::map<std::string, uint64_t> budget() const override;
     std::string model() const override;
     double noise_var() const override;
     std::string noise_source() const override;
@@ -35,7 +40,10 @@ public:
     uint64_t refused() const override { return d_stage.refused(); }
 
 private:
+    void publish_budget();
+
     receiver_stage d_stage;
+    dsp::step_budget d_budget;
     std::vector<gr::tag_t> d_tags;
 };
 

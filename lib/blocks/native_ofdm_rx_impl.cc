@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "native_ofdm_rx_impl.h"
+#include "buffer_fill.h"
 #include "command.h"
 #include "dsp/stages.h"
 #include "modulation_name.h"
@@ -42,6 +43,8 @@ native_ofdm_rx_impl::native_ofdm_rx_impl(const std::string& estimator, const std
     message_port_register_in(pmt::mp("cmd"));
     set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
         for_each_setting(d_logger, message, [this](const std::string& key, const pmt::pmt_t& value) {
+            if (key == "compute_budget")
+                return set_compute_budget(pmt::to_bool(value));
             const std::string text = pmt::symbol_to_string(value);
             if (key == "estimator")
                 set_estimator(text);
@@ -53,7 +56,8 @@ native_ofdm_rx_impl::native_ofdm_rx_impl(const std::string& estimator, const std
                 set_demapper_model(text);
             else
                 throw std::invalid_argument(
-                    "'" + key + "' is none of estimator, demapper, estimator_model, demapper_model");
+                    "'" + key + "' is none of estimator, demapper, estimator_model, demapper_model, "
+                    "compute_budget");
         });
     });
 }
@@ -110,7 +114,11 @@ void native_ofdm_rx_impl::receive(const gr_complex* in, int n, bool flush)
     d_frames.clear();
     {
         gr::thread::scoped_lock lock(d_setlock);
+        const size_t before = d_frames.size();
+        auto& stage = d_receiver.demodulator().estimator();
+        stage.set_steps(allowed_steps(d_budget, detail(), stage.trained_steps()));
         d_receiver.process(in, size_t(n), d_frames);
+        d_budget.count(d_frames.size() - before);
         const uint64_t length = d_receiver.samples();
         if (flush)
             d_receiver.flush(d_frames);
@@ -169,6 +177,8 @@ void native_ofdm_rx_impl::report(const dsp::native_frame& f)
     pmt::pmt_t with_counters = m;
     for (const auto& [name, value] : counters())
         with_counters = pmt::dict_add(with_counters, pmt::mp(name), pmt::from_uint64(value));
+    for (const auto& [name, value] : budget())
+        with_counters = pmt::dict_add(with_counters, pmt::mp("budget_" + name), pmt::from_uint64(value));
     message_port_pub(pmt::mp("metrics"), with_counters);
 
     if (pmt::length(message_subscribers(pmt::mp("frames"))) > 0) {
@@ -228,11 +238,13 @@ void native_ofdm_rx_impl::set_demapper(const std::string& demapper)
 
 void native_ofdm_rx_impl::set_estimator_model(const std::string& model)
 {
+    // A model that cannot be used is refused when it is named, not when the stage is chosen later.
     std::shared_ptr<dsp::channel_stage> stage;
-    if (d_estimator == "diffusion")
-        stage = dsp::make_channel_stage(d_estimator, d_fft_len, d_cp_len, model);
+    const bool in_use = estimator() == "diffusion";
+    if (in_use || !model.empty())
+        stage = dsp::make_channel_stage("diffusion", d_fft_len, d_cp_len, model);
     gr::thread::scoped_lock lock(d_setlock);
-    if (stage)
+    if (in_use)
         d_receiver.demodulator().set_estimator(std::move(stage));
     d_estimator_model = model;
 }
@@ -240,12 +252,31 @@ void native_ofdm_rx_impl::set_estimator_model(const std::string& model)
 void native_ofdm_rx_impl::set_demapper_model(const std::string& model)
 {
     std::shared_ptr<dsp::demapper_stage> stage;
-    if (d_demapper == "diffusion")
-        stage = dsp::make_demapper_stage(d_demapper, model);
+    const bool in_use = demapper() == "diffusion";
+    if (in_use || !model.empty())
+        stage = dsp::make_demapper_stage("diffusion", model);
     gr::thread::scoped_lock lock(d_setlock);
-    if (stage)
+    if (in_use)
         d_receiver.demodulator().set_demapper(std::move(stage));
     d_demapper_model = model;
+}
+
+void native_ofdm_rx_impl::set_compute_budget(bool on)
+{
+    gr::thread::scoped_lock lock(d_setlock);
+    d_budget.set_on(on);
+}
+
+bool native_ofdm_rx_impl::compute_budget() const
+{
+    gr::thread::scoped_lock lock(const_cast<native_ofdm_rx_impl*>(this)->d_setlock);
+    return d_budget.on();
+}
+
+std::map<std::string, uint64_t> native_ofdm_rx_impl::budget() const
+{
+    gr::thread::scoped_lock lock(const_cast<native_ofdm_rx_impl*>(this)->d_setlock);
+    return budget_figures(d_budget);
 }
 
 std::string native_ofdm_rx_impl::estimator() const

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ofdm_channel_estimator_vcvc_impl.h"
+#include "buffer_fill.h"
 #include "command.h"
 #include <gnuradio/io_signature.h>
 #include <algorithm>
@@ -20,17 +21,17 @@ ofdm_channel_estimator_vcvc::sptr
 ofdm_channel_estimator_vcvc::make(const std::string& model, const std::vector<gr_complex>& sync_symbol1,
                                   const std::vector<gr_complex>& sync_symbol2, int n_data_symbols, int,
                                   int max_carr_offset, bool force_one_sync_symbol, const std::string& method,
-                                  float noise_var)
+                                  float noise_var, bool compute_budget)
 {
     return gnuradio::make_block_sptr<ofdm_channel_estimator_vcvc_impl>(
         model, sync_symbol1, sync_symbol2, n_data_symbols, max_carr_offset, force_one_sync_symbol, method,
-        noise_var);
+        noise_var, compute_budget);
 }
 
 ofdm_channel_estimator_vcvc_impl::ofdm_channel_estimator_vcvc_impl(
     const std::string& model, const std::vector<gr_complex>& sync_symbol1,
     const std::vector<gr_complex>& sync_symbol2, int n_data_symbols, int max_carr_offset,
-    bool force_one_sync_symbol, const std::string& method, float noise_var)
+    bool force_one_sync_symbol, const std::string& method, float noise_var, bool compute_budget)
     : gr::block("ofdm_channel_estimator_vcvc",
                 gr::io_signature::make(1, 1, int(sizeof(gr_complex) * sync_symbol1.size())),
                 gr::io_signature::make(1, 2, int(sizeof(gr_complex) * sync_symbol1.size()))),
@@ -42,6 +43,7 @@ ofdm_channel_estimator_vcvc_impl::ofdm_channel_estimator_vcvc_impl(
                                     ", use 1 or more");
     change(method, model);
     set_noise_var(noise_var);
+    d_budget.set_on(compute_budget);
     set_output_multiple(n_data_symbols);
     set_relative_rate(uint64_t(n_data_symbols), uint64_t(n_data_symbols + d_estimator.symbols()));
     set_tag_propagation_policy(TPP_DONT);
@@ -55,8 +57,10 @@ ofdm_channel_estimator_vcvc_impl::ofdm_channel_estimator_vcvc_impl(
                 set_model(pmt::symbol_to_string(value));
             else if (key == "noise_var")
                 set_noise_var(float(pmt::to_double(value)));
+            else if (key == "compute_budget")
+                set_compute_budget(pmt::to_bool(value));
             else
-                throw std::invalid_argument("'" + key + "' is none of method, model, noise_var");
+                throw std::invalid_argument("'" + key + "' is none of method, model, noise_var, compute_budget");
         });
     });
 }
@@ -77,6 +81,10 @@ int ofdm_channel_estimator_vcvc_impl::general_work(int noutput_items, gr_vector_
     const size_t n = d_estimator.fft_len();
     const int preamble = d_estimator.symbols(), frame = preamble + d_data_symbols;
     const int frames = std::min(noutput_items / d_data_symbols, ninput_items[0] / frame);
+    if (frames > 0) {
+        d_estimator.set_steps(allowed_steps(d_budget, detail(), d_estimator.trained_steps()));
+        d_budget.count(uint64_t(frames));
+    }
     for (int i = 0; i < frames; i++) {
         const auto& result = d_estimator.estimate(in);
         const uint64_t item = nitems_written(0) + uint64_t(i) * d_data_symbols;
@@ -133,6 +141,8 @@ void ofdm_channel_estimator_vcvc_impl::announce(uint64_t item, const dsp::preamb
     message = pmt::dict_add(message, pmt::mp("err_var"), err_var);
     message = pmt::dict_add(message, pmt::mp("noise_var"), noise_var);
     message = pmt::dict_add(message, pmt::mp("snr_db"), snr);
+    message = pmt::dict_add(message, pmt::mp("steps"), pmt::from_uint64(d_estimator.steps()));
+    message = pmt::dict_add(message, pmt::mp("reduced"), pmt::from_uint64(d_budget.reduced()));
     message_port_pub(port_estimate, message);
 }
 
@@ -151,6 +161,7 @@ void ofdm_channel_estimator_vcvc_impl::change(const std::string& method, const s
     gr::thread::scoped_lock lock(d_setlock);
     d_estimator.use(made);
     d_method = method;
+    d_budget.allow(0, 0, d_estimator.trained_steps());
     d_model = model;
 }
 
@@ -171,6 +182,24 @@ void ofdm_channel_estimator_vcvc_impl::set_noise_var(float noise_var)
     gr::thread::scoped_lock lock(d_setlock);
     d_estimator.set_noise_var(noise_var);
     d_noise_var = noise_var;
+}
+
+void ofdm_channel_estimator_vcvc_impl::set_compute_budget(bool on)
+{
+    gr::thread::scoped_lock lock(d_setlock);
+    d_budget.set_on(on);
+}
+
+bool ofdm_channel_estimator_vcvc_impl::compute_budget() const
+{
+    gr::thread::scoped_lock lock(const_cast<ofdm_channel_estimator_vcvc_impl*>(this)->d_setlock);
+    return d_budget.on();
+}
+
+std::map<std::string, uint64_t> ofdm_channel_estimator_vcvc_impl::budget() const
+{
+    gr::thread::scoped_lock lock(const_cast<ofdm_channel_estimator_vcvc_impl*>(this)->d_setlock);
+    return budget_figures(d_budget);
 }
 
 std::string ofdm_channel_estimator_vcvc_impl::method() const

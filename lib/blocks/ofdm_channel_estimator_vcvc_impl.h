@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dsp/preamble_estimator.h"
+#include "dsp/step_budget.h"
 #include <gnuradio/diffusion/ofdm_channel_estimator_vcvc.h>
 #include <atomic>
 
@@ -13,7 +14,7 @@ public:
     ofdm_channel_estimator_vcvc_impl(const std::string& model, const std::vector<gr_complex>& sync_symbol1,
                                      const std::vector<gr_complex>& sync_symbol2, int n_data_symbols,
                                      int max_carr_offset, bool force_one_sync_symbol,
-                                     const std::string& method, float noise_var);
+                                     const std::string& method, float noise_var, bool compute_budget);
 
     void forecast(int noutput_items, gr_vector_int& ninput_items_required) override;
     int general_work(int noutput_items, gr_vector_int& ninput_items, gr_vector_const_void_star& input_items,
@@ -22,6 +23,9 @@ public:
     void set_method(const std::string& method) override;
     void set_model(const std::string& model) override;
     void set_noise_var(float noise_var) override;
+    void set_compute_budget(bool on) override;
+    bool compute_budget() const override;
+    std::map<std::string, uint64_t> budget() const override;
     std::string method() const override;
     std::string model() const override;
     float noise_var() const override;
@@ -34,6 +38,7 @@ private:
     void announce(uint64_t item, const dsp::preamble_estimator::result& result);
 
     dsp::preamble_estimator d_estimator;
+    dsp::step_budget d_budget;
     const int d_data_symbols;
     std::string d_method, d_model;
     float d_noise_var = -1;

@@ -67,6 +67,7 @@ void receiver_stage::take(std::unique_ptr<dsp::fitted_receiver> receiver, const 
     if (d_receiver)
         d_without_table += d_receiver->without_table();
     d_receiver = std::move(receiver);
+    d_wanted = d_receiver->steps();
     d_estimator = std::move(estimator);
     d_model = model;
 }
@@ -86,10 +87,22 @@ void receiver_stage::set_steps(int steps)
 {
     d_receiver->set_steps(check_steps(steps));
     d_steps = size_t(steps);
+    d_wanted = d_receiver->steps();
+}
+
+bool receiver_stage::use_steps(size_t steps)
+{
+    if (d_receiver->uses_table())
+        steps = d_wanted;
+    if (steps == d_receiver->steps())
+        return false;
+    d_receiver->limit_steps(steps);
+    return true;
 }
 
 void receiver_stage::set_mode(const std::string& mode, bool wait)
 {
+    use_steps(d_wanted); // a table is made with the steps wanted
     d_receiver->set_mode(dsp::receiver_mode_of(mode), d_soft_bits, wait);
     d_mode = mode;
 }
@@ -228,7 +241,7 @@ void receiver_stage::process(const std::complex<float>* y, std::complex<float>* 
     run_to(n);
 }
 
-void receiver_stage::command(const pmt::pmt_t& message, bool same_bits)
+void receiver_stage::command(const pmt::pmt_t& message, bool same_bits, dsp::step_budget* budget)
 {
     // A model and a fit that come together are taken together or not at all.
     std::string model;
@@ -254,8 +267,11 @@ void receiver_stage::command(const pmt::pmt_t& message, bool same_bits)
                 set_steps(to_int(value));
             else if (key == "mode")
                 set_mode(pmt::symbol_to_string(value));
+            else if (key == "compute_budget" && budget)
+                budget->set_on(pmt::to_bool(value));
             else
-                throw std::invalid_argument("'" + key + "' is none of model, fit, prior, shaper, noise_var, snr, steps, mode");
+                throw std::invalid_argument("'" + key + "' is none of model, fit, prior, shaper, noise_var, snr, steps, mode" +
+                                            (budget ? ", compute_budget" : ""));
         } catch (...) {
             d_refused++;
             throw; // logged by for_each_setting

@@ -3,6 +3,7 @@
 
 #include "dsp/noise_estimator.h"
 #include "dsp/fitted_receiver.h"
+#include "dsp/step_budget.h"
 #include "engine/shaping_prior.h"
 #include <gnuradio/logger.h>
 #include <gnuradio/tags.h>
@@ -29,8 +30,8 @@ public:
     void process(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n, uint64_t first,
                  std::vector<gr::tag_t>& tags);
 
-    //! A command message. \p same_bits: refuse models of another number of bits a symbol.
-    void command(const pmt::pmt_t& message, bool same_bits);
+    //! A command message; \p budget: what its "compute_budget" switches, if the block has one. \p same_bits: refuse models of another number of bits a symbol.
+    void command(const pmt::pmt_t& message, bool same_bits, dsp::step_budget* budget = nullptr);
 
     void set_model(const std::string& model, bool same_bits);
     void set_noise_var(double noise_var);
@@ -42,6 +43,12 @@ public:
     void set_prior(const std::vector<double>& pmf);
     //! Shaper model whose composition indices the tags "shaping" carry; "": the tags mean nothing here.
     void set_shaper(const std::string& model);
+
+    //! Steps asked for (0: the model's), whatever a budget makes of them.
+    size_t wanted_steps() const { return d_wanted; }
+    /*! Fewer steps than wanted, from the next sample on. \returns whether that is a change; a table's cost does
+     *  not depend on the steps, so then they stay. */
+    bool use_steps(size_t steps);
 
     const dsp::fitted_receiver& receiver() const { return *d_receiver; }
     const std::string& model() const { return d_receiver->get_model().name(); }
@@ -71,7 +78,7 @@ private:
     int64_t d_composition = -1; // that the prior is of
     std::string d_model, d_mode = "exact";
     double d_given = -1, d_tagged = -1;
-    size_t d_steps;
+    size_t d_steps, d_wanted = 1;
     bool d_soft_bits; // what a table holds
     uint64_t d_without_table = 0; // of receivers that are gone
     std::atomic<uint64_t> d_symbols{ 0 }, d_bad_samples{ 0 }, d_refused{ 0 };

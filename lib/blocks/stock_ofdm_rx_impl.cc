@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "stock_ofdm_rx_impl.h"
+#include "buffer_fill.h"
 #include "command.h"
 #include "dsp/stages.h"
 #include <gnuradio/block_detail.h>
@@ -96,11 +97,13 @@ stock_ofdm_rx_impl::stock_ofdm_rx_impl(const dsp::stock_settings& settings,
                 set_estimator_model(pmt::symbol_to_string(value));
             else if (key == "demapper_model")
                 set_demapper_model(pmt::symbol_to_string(value));
+            else if (key == "compute_budget")
+                set_compute_budget(pmt::to_bool(value));
             else if (key == "max_passes")
                 set_max_passes(to_int(value));
             else
                 throw std::invalid_argument("'" + key + "' is none of estimator, demapper, estimator_model, "
-                                                        "demapper_model, max_passes");
+                                                        "demapper_model, max_passes, compute_budget");
         });
     });
 }
@@ -109,6 +112,8 @@ void stock_ofdm_rx_impl::set_channel_stage(const std::string& name, const std::s
 {
     // A model takes time to load, so the stage is built before the lock that work needs.
     const auto& g = d_receiver.demodulator().geometry();
+    if (name != "diffusion" && !model.empty() && model != d_estimator_model)
+        dsp::make_channel_stage("diffusion", g.fft_len, g.cp_len, model); // refused when it is named
     auto stage = dsp::make_channel_stage(name, g.fft_len, g.cp_len, model);
     gr::thread::scoped_lock lock(d_setlock);
     d_receiver.demodulator().set_estimator(std::move(stage));
@@ -118,6 +123,8 @@ void stock_ofdm_rx_impl::set_channel_stage(const std::string& name, const std::s
 
 void stock_ofdm_rx_impl::set_demapper_stage(const std::string& name, const std::string& model)
 {
+    if (name != "diffusion" && !model.empty() && model != d_demapper_model)
+        dsp::make_demapper_stage("diffusion", model);
     auto stage = dsp::make_demapper_stage(name, model);
     gr::thread::scoped_lock lock(d_setlock);
     d_receiver.demodulator().set_demapper(std::move(stage));
@@ -140,6 +147,24 @@ std::map<std::string, uint64_t> stock_ofdm_rx_impl::counters() const
     return { { "detected", c.detected },             { "ok", c.ok },
              { "header_failed", c.header_failed },   { "payload_failed", c.payload_failed },
              { "truncated", c.truncated },           { "bad_samples", d_receiver.sync().bad_samples() } };
+}
+
+void stock_ofdm_rx_impl::set_compute_budget(bool on)
+{
+    gr::thread::scoped_lock lock(d_setlock);
+    d_budget.set_on(on);
+}
+
+bool stock_ofdm_rx_impl::compute_budget() const
+{
+    gr::thread::scoped_lock lock(const_cast<stock_ofdm_rx_impl*>(this)->d_setlock);
+    return d_budget.on();
+}
+
+std::map<std::string, uint64_t> stock_ofdm_rx_impl::budget() const
+{
+    gr::thread::scoped_lock lock(const_cast<stock_ofdm_rx_impl*>(this)->d_setlock);
+    return budget_figures(d_budget);
 }
 
 std::string stock_ofdm_rx_impl::estimator() const
@@ -205,7 +230,11 @@ void stock_ofdm_rx_impl::receive(const gr_complex* in, int n, bool flush)
     const uint64_t origin = d_origin;
     {
         gr::thread::scoped_lock lock(d_setlock);
+        const size_t before = d_frames.size();
+        auto& stage = d_receiver.demodulator().estimator();
+        stage.set_steps(allowed_steps(d_budget, detail(), stage.trained_steps()));
         d_receiver.process(in, size_t(n), d_frames);
+        d_budget.count(d_frames.size() - before);
         if (flush) {
             d_origin += d_receiver.samples();
             d_receiver.flush(d_frames);
@@ -253,6 +282,8 @@ void stock_ofdm_rx_impl::report(const dsp::stock_frame& f)
     }
     for (const auto& [name, value] : counters())
         put(pmt::mp(name), pmt::from_uint64(value));
+    for (const auto& [name, value] : budget())
+        put(pmt::mp("budget_" + name), pmt::from_uint64(value));
     message_port_pub(d_metrics, m);
     if (pmt::length(message_subscribers(d_all)) > 0) {
         put(pmt::mp("payload"), pmt::init_u8vector(f.payload.size(), f.payload));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dsp/stock_receiver.h"
+#include "dsp/step_budget.h"
 #include <gnuradio/diffusion/stock_ofdm_rx.h>
 #include <deque>
 
@@ -30,6 +31,9 @@ public:
     void set_estimator_model(const std::string& model) override { set_channel_stage(d_estimator, model); }
     void set_demapper_model(const std::string& model) override { set_demapper_stage(d_demapper, model); }
     void set_max_passes(int passes) override;
+    void set_compute_budget(bool on) override;
+    bool compute_budget() const override;
+    std::map<std::string, uint64_t> budget() const override;
     std::string estimator() const override;
     std::string demapper() const override;
     std::map<std::string, uint64_t> counters() const override;
@@ -55,6 +59,7 @@ private:
     std::string d_estimator, d_demapper, d_estimator_model, d_demapper_model;
     std::vector<dsp::stock_frame> d_frames;
     std::deque<output> d_pending[2];
+    dsp::step_budget d_budget;
     uint64_t d_received = 0; // samples given to the receiver
     uint64_t d_origin = 0;   // number of the receiver's sample 0
     bool d_flushed = false;

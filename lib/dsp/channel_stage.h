@@ -30,6 +30,10 @@ class DIFFUSION_API channel_stage
 public:
     virtual ~channel_stage() = default;
     virtual void estimate(const channel_observation& observation, channel_estimate& out) = 0;
+    //! Steps of a stage that has them, the trained number, and a lower one (1 at least) to save time.
+    virtual size_t steps() const { return 1; }
+    virtual size_t trained_steps() const { return 1; }
+    virtual void set_steps(size_t) {}
 };
 
 //! Observations as they are; linear interpolation between carriers, the nearest one outside.

@@ -87,6 +87,12 @@ void fitted_receiver::set_steps(size_t steps)
     apply(); // the engine has forgotten the link
 }
 
+void fitted_receiver::limit_steps(size_t steps)
+{
+    d_receiver.set_steps(steps);
+    apply();
+}
+
 bool fitted_receiver::uses_table() const
 {
     return d_table && d_path == receiver_path::network && d_table->available() &&

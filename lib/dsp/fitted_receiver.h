@@ -44,6 +44,8 @@ public:
     int bits_per_symbol() const { return d_bits; }
     //! Of the deterministic sampler; 0: the model's default. A table of the old number serves until the new one is made.
     void set_steps(size_t steps);
+    //! Of the exact network alone, for a while: tables stay as they are.
+    void limit_steps(size_t steps);
     size_t steps() const { return d_receiver.steps(); }
     /*! \param soft_bits tabulate soft bits instead of symbols
      *  \param wait for the table (tens of milliseconds); else a thread of its own makes it, and the exact

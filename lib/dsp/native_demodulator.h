@@ -46,6 +46,7 @@ public:
     const native_format& format() const { return d_format; }
 
     void set_estimator(std::shared_ptr<channel_stage> stage);
+    channel_stage& estimator() { return *d_estimator; }
     void set_demapper(std::shared_ptr<demapper_stage> stage);
 
     //! Preamble and header of the frame that starts at y[0]. \p y: format().front_len() samples.

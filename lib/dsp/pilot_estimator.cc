@@ -263,6 +263,9 @@ public:
         pilot_estimator::set_pilots(pilots);
         d_net->set_pilots(pilots);
     }
+    size_t steps() const override { return d_net->steps(); }
+    size_t trained_steps() const override { return d_net->trained_steps(); }
+    void set_steps(size_t steps) override { d_net->set_steps(steps); }
 
 protected:
     void one(const cfloat* y, float noise_var, cfloat* h, float* err_var) override

@@ -44,6 +44,11 @@ public:
      * \throws std::invalid_argument */
     virtual void set_profile(const std::vector<float>& profile);
 
+    //! Steps of a method that has them (diffusion: the model's, or fewer), else 1.
+    virtual size_t steps() const { return 1; }
+    virtual size_t trained_steps() const { return 1; }
+    virtual void set_steps(size_t) {}
+
     /*! \param y frames x pilots: received / known pilot
      *  \param noise_var E|n|^2 of y, >= 0
      *  \param h frames x carriers

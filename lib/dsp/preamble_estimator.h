@@ -37,6 +37,14 @@ public:
     /*! Another estimator, made by make_pilot_estimator() for fft_len() carriers; null: "ls" as the
      * stock block has it. Takes the reference's carriers as pilots; allocates, so prepare() it first. */
     void use(std::unique_ptr<pilot_estimator>& estimator) { d_estimator.swap(estimator); }
+    //! Steps of the estimator, and those it was trained for; 1 where there are none.
+    size_t steps() const { return d_estimator ? d_estimator->steps() : 1; }
+    size_t trained_steps() const { return d_estimator ? d_estimator->trained_steps() : 1; }
+    void set_steps(size_t steps)
+    {
+        if (d_estimator)
+            d_estimator->set_steps(steps);
+    }
     //! Sets an estimator up for the pilots of this preamble.
     void prepare(pilot_estimator& estimator) const { estimator.set_pilots(d_pilots); }
 

@@ -56,6 +56,10 @@ public:
         out.error_var = d_error;
     }
 
+    size_t steps() const override { return d_estimator->steps(); }
+    size_t trained_steps() const override { return d_estimator->trained_steps(); }
+    void set_steps(size_t steps) override { d_estimator->set_steps(steps); }
+
 private:
     /*! Receivers open their DFT window a quarter of the prefix early; models were trained on channels that
      *  start at delay 0. One sample of that quarter stays, for a synchroniser that is late. */

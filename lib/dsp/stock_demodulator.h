@@ -47,6 +47,7 @@ public:
     const ofdm_geometry& geometry() const { return d_format.geometry(); }
 
     void set_estimator(std::shared_ptr<channel_stage> stage) { d_estimator = std::move(stage); }
+    channel_stage& estimator() { return *d_estimator; }
     void set_demapper(std::shared_ptr<demapper_stage> stage) { d_demapper = std::move(stage); }
     void set_max_passes(int passes) { d_max_passes = passes; }
 

@@ -162,6 +162,7 @@ delay_net::delay_net(const model& file) : d_guide(guide_of(file))
                 n.x[(l + d_kernel / 2) * in + n_features + e] = embedding[e * taps + l];
         d_steps.push_back(std::move(n));
     }
+    d_used = d_steps.size();
     d_log_gamma.resize(taps);
     d_gamma.resize(taps);
     d_mu.resize(2 * taps);
@@ -208,7 +209,8 @@ void delay_net::one(const std::complex<float>* y, float noise_var, std::complex<
     for (size_t l = 0; l < taps; l++)
         d_gamma[l] = std::exp(d_log_gamma[l]);
     const float* mu = nullptr;
-    for (step& s : d_steps) {
+    for (size_t i = 0; i < d_used; i++) {
+        step& s = d_steps[i];
         d_guide.run(d_y.data(), mu, d_gamma.data(), noise);
         features(s.x.data(), n_features + d_embedding);
         next_belief(s, condition);

@@ -24,6 +24,11 @@ public:
     size_t carriers() const { return d_guide.carriers(); }
     const std::vector<int>& pilots() const { return d_guide.pilots(); }
 
+    //! Guided steps: as trained, or fewer, which costs less and knows less. 1 to trained_steps().
+    void set_steps(size_t steps) { d_used = steps < 1 ? 1 : steps < d_steps.size() ? steps : d_steps.size(); }
+    size_t steps() const { return d_used; }
+    size_t trained_steps() const { return d_steps.size(); }
+
     //! \param pilots indices of carriers, distinct. \throws std::invalid_argument naming the index
     void set_pilots(const std::vector<int>& pilots);
 
@@ -50,6 +55,7 @@ private:
     std::vector<float> d_prior;  // log gamma at the start
     std::vector<float> d_spread; // weights and bias of the variance's correction
     std::vector<step> d_steps;
+    size_t d_used = 0;
 
     std::vector<std::complex<double>> d_y;
     std::vector<float> d_log_gamma, d_gamma, d_mu, d_rows, d_a, d_b, d_o, d_modulation, d_log_power, d_log_v;

@@ -80,7 +80,7 @@ class ofdm_rx(gr.hier_block2):
     Output 0: payload bytes of frames whose CRC fits, as tagged packets (tags: length, frame, snr_db,
     evm_db, cfo). Output 1, with symbols=True: equalised payload symbols for a display.
     Message ports: "pdus" payloads; "metrics" a dictionary a frame; "frames" the same with the vectors of
-    every stage; "cmd" (in) a dictionary with any of estimator, demapper, estimator_model, demapper_model.
+    every stage; "cmd" (in) a dictionary with any of estimator, demapper, estimator_model, demapper_model, compute_budget.
 
     waveform: "native" (what ofdm_tx sends) or "stock" (what digital.ofdm_tx sends; ports and tags as those
     of digital.ofdm_rx: packet_length, packet_num, ofdm_sync_carr_offset). For "stock" the arguments of
@@ -90,11 +90,13 @@ class ofdm_rx(gr.hier_block2):
     estimator: ls, lmmse, nomp, sbl, diffusion. demapper: min-distance, map, diffusion. The models of the
     diffusion stages are shipped names or files; "" is the shipped one that fits.
     max_cfo: largest carrier offset searched, in subcarrier spacings.
+    compute_budget: while the receiver is behind, the diffusion estimator takes fewer of its steps (never below 1);
+    budget() counts, and so do the metrics (budget_steps, budget_reduced, ...). For live streams, not files.
     """
 
     def __init__(self, waveform="native", estimator="lmmse", demapper="map", estimator_model="",
                  demapper_model="", fft_len=64, cp_len=16, max_payload=4096, max_cfo=2.0, symbols=False,
-                 length_tag_key=None, **stock):
+                 length_tag_key=None, compute_budget=False, **stock):
         if waveform not in WAVEFORMS:
             raise ValueError(f"ofdm_rx: waveform is '{waveform}', use native or stock")
         outputs = [gr.sizeof_char, gr.sizeof_gr_complex] if symbols else [gr.sizeof_char]
@@ -108,6 +110,7 @@ class ofdm_rx(gr.hier_block2):
         else:
             self.core = _stock_core((estimator, demapper, estimator_model, demapper_model, max_cfo), fft_len,
                                     cp_len, length_tag_key, **stock)
+        self.core.set_compute_budget(bool(compute_budget))
         for port in ("pdus", "metrics", "frames"):
             self.message_port_register_hier_out(port)
             self.msg_connect(self.core, port, self, port)
@@ -128,6 +131,13 @@ class ofdm_rx(gr.hier_block2):
 
     def set_demapper_model(self, model):
         self.core.set_demapper_model(model)
+
+    def set_compute_budget(self, on):
+        self.core.set_compute_budget(bool(on))
+
+    def budget(self):
+        """steps of the estimator in use, steps_wanted, lowered (times), reduced (frames that had fewer)."""
+        return dict(self.core.budget())
 
     def estimator(self):
         return self.core.estimator()

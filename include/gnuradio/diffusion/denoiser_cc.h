@@ -4,6 +4,7 @@
 #include <gnuradio/diffusion/api.h>
 #include <gnuradio/sync_block.h>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,9 @@ namespace gr::diffusion {
  * Tags "noise_var" (E|n|^2) and "snr" (dB) set the noise level from their sample on, unless noise_var is
  * given. Message port "cmd": a dictionary (or pair) with any of "model" (name or path), "fit" (f64vector,
  * Receiver.state()), "noise_var" (negative: back to tags or the block's own estimate), "snr" (dB), "steps",
- * "mode"; Receiver.message() makes one with model and fit. What is wrong is logged and counted and changes
- * nothing. Samples that are NaN or infinite count as 0, see bad_samples().
+ * "mode", "compute_budget"; Receiver.message() makes one with model and fit. What is wrong is logged and counted and changes
+ * nothing. Samples that are NaN or infinite count as 0, see bad_samples(). Message port "status": budget() as a
+ * dictionary whenever a budget changes the steps. Delay: 0 samples (symbol for symbol).
  */
 class DIFFUSION_API denoiser_cc : virtual public gr::sync_block
 {
@@ -31,9 +33,13 @@ public:
      *  \param steps of the deterministic sampler; 0: the model's default
      *  \param mode "exact" network; lookup "table" of its map, which follows the noise level in steps of 0.25 dB,
      *         made beside the stream; "auto": the table where its RMS error is below 1e-3, else the network
+     *  \param compute_budget see set_compute_budget()
      *  \throws std::invalid_argument naming value and remedy */
-    static sptr
-    make(const std::string& model, double noise_var = -1, int steps = 0, const std::string& mode = "auto");
+    static sptr make(const std::string& model,
+                     double noise_var = -1,
+                     int steps = 0,
+                     const std::string& mode = "auto",
+                     bool compute_budget = false);
 
     virtual void set_model(const std::string& model) = 0;
     virtual void set_noise_var(double noise_var) = 0;
@@ -47,6 +53,14 @@ public:
     /*! Shaper model of the sender (ps-qam64, ...): tags "shaping" of shaper_bc then set prior and amplitude; "":
      *  such tags mean nothing. */
     virtual void set_shaper(const std::string& model) = 0;
+
+    /*! On: while the block is behind (its input stays full, its output empty) it takes fewer steps, never below 1,
+     *  and returns to the number set when it has time. For live streams: one that comes from a file is always
+     *  behind. A lookup table's cost does not depend on the steps, so it is left alone. */
+    virtual void set_compute_budget(bool on) = 0;
+    virtual bool compute_budget() const = 0;
+    //! steps (in use), steps_wanted, lowered (times), reduced (symbols that had fewer steps).
+    virtual std::map<std::string, uint64_t> budget() const = 0;
 
     virtual std::string model() const = 0;
     //! The noise variance in use, however it came.

@@ -4,6 +4,7 @@
 #include <gnuradio/block.h>
 #include <gnuradio/diffusion/api.h>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,9 @@ namespace gr::diffusion {
  *
  * Methods: "diffusion" (a model), "ls" (what the stock block gives), "lmmse", "nomp" (Newtonized orthogonal
  * matching pursuit), "sbl" (sparse Bayesian learning). Messages on port "cmd": a dictionary
- * (or pair) with any of "method", "model", "noise_var". What is wrong is logged and changes nothing.
+ * (or pair) with any of "method", "model", "noise_var", "compute_budget". What is wrong is logged and changes nothing.
+ *
+ * Delay: 0 samples; data symbol m of a frame goes out as soon as the frame's preamble and data are in.
  */
 class DIFFUSION_API ofdm_channel_estimator_vcvc : virtual public gr::block
 {
@@ -39,15 +42,24 @@ public:
      *  \param max_carr_offset largest frequency offset searched, in carriers; -1: all that fit
      *  \param force_one_sync_symbol only one preamble symbol although sync_symbol2 is given
      *  \param method diffusion, ls, lmmse, nomp or sbl
-     *  \param noise_var variance of the noise on a carrier at the input; < 0: estimated from each preamble */
+     *  \param noise_var variance of the noise on a carrier at the input; < 0: estimated from each preamble
+     *  \param compute_budget see set_compute_budget() */
     static sptr make(const std::string& model, const std::vector<gr_complex>& sync_symbol1,
                      const std::vector<gr_complex>& sync_symbol2, int n_data_symbols,
                      int eq_noise_red_len = 0, int max_carr_offset = -1, bool force_one_sync_symbol = false,
-                     const std::string& method = "diffusion", float noise_var = -1);
+                     const std::string& method = "diffusion", float noise_var = -1,
+                     bool compute_budget = false);
 
     virtual void set_method(const std::string& method) = 0;
     virtual void set_model(const std::string& model) = 0;
     virtual void set_noise_var(float noise_var) = 0;
+    /*! On: while the block is behind (its input stays full, its output empty) the model takes fewer of its steps,
+     *  never below 1, and returns to all of them when it has time. For live streams: one from a file is always
+     *  behind. Methods without steps do not change. */
+    virtual void set_compute_budget(bool on) = 0;
+    virtual bool compute_budget() const = 0;
+    //! steps (in use), steps_wanted, lowered (times), reduced (frames that had fewer steps).
+    virtual std::map<std::string, uint64_t> budget() const = 0;
     virtual std::string method() const = 0;
     virtual std::string model() const = 0;
     virtual float noise_var() const = 0;

@@ -16,7 +16,8 @@ void bind_denoiser_cc(py::module& m)
              py::arg("model"),
              py::arg("noise_var") = -1.0,
              py::arg("steps") = 0,
-             py::arg("mode") = "auto")
+             py::arg("mode") = "auto",
+             py::arg("compute_budget") = false)
         .def("set_model", &block::set_model, py::arg("model"))
         .def("set_noise_var", &block::set_noise_var, py::arg("noise_var"))
         .def("set_steps", &block::set_steps, py::arg("steps"))
@@ -25,6 +26,10 @@ void bind_denoiser_cc(py::module& m)
         .def("set_shaper", &block::set_shaper, py::arg("model"),
              "Shaper model whose compositions the tags 'shaping' name, or ''.")
         .def("set_fit", &block::set_fit, py::arg("state"), "A fit: Receiver.state().")
+        .def("set_compute_budget", &block::set_compute_budget, py::arg("on"),
+             "Fewer steps while the block is behind, never below 1.")
+        .def("compute_budget", &block::compute_budget)
+        .def("budget", &block::budget, "steps (in use), steps_wanted, lowered (times), reduced (symbols)")
         .def("model", &block::model)
         .def("noise_var", &block::noise_var, "The noise variance in use, however it came.")
         .def("noise_source", &block::noise_source, "'given', 'tag' or 'estimate'")

@@ -51,6 +51,10 @@ void bind_native_ofdm(py::module& m)
         .def("set_demapper", &rx::set_demapper, py::arg("demapper"))
         .def("set_estimator_model", &rx::set_estimator_model, py::arg("model"))
         .def("set_demapper_model", &rx::set_demapper_model, py::arg("model"))
+        .def("set_compute_budget", &rx::set_compute_budget, py::arg("on"),
+             "Fewer steps of the diffusion estimator while the block is behind, never below 1.")
+        .def("compute_budget", &rx::compute_budget)
+        .def("budget", &rx::budget, "steps (in use), steps_wanted, lowered (times), reduced (frames)")
         .def("estimator", &rx::estimator)
         .def("demapper", &rx::demapper)
         .def("counters", &rx::counters, "detected, ok, header_failed, payload_failed, missed, truncated");

@@ -17,10 +17,14 @@ void bind_ofdm_channel_estimator_vcvc(py::module& m)
         .def(py::init(&block::make), py::arg("model"), py::arg("sync_symbol1"), py::arg("sync_symbol2"),
              py::arg("n_data_symbols"), py::arg("eq_noise_red_len") = 0, py::arg("max_carr_offset") = -1,
              py::arg("force_one_sync_symbol") = false, py::arg("method") = "diffusion",
-             py::arg("noise_var") = -1.0f)
+             py::arg("noise_var") = -1.0f, py::arg("compute_budget") = false)
         .def("set_method", &block::set_method, py::arg("method"))
         .def("set_model", &block::set_model, py::arg("model"))
         .def("set_noise_var", &block::set_noise_var, py::arg("noise_var"))
+        .def("set_compute_budget", &block::set_compute_budget, py::arg("on"),
+             "Fewer steps while the block is behind, never below 1.")
+        .def("compute_budget", &block::compute_budget)
+        .def("budget", &block::budget, "steps (in use), steps_wanted, lowered (times), reduced (frames)")
         .def("method", &block::method)
         .def("model", &block::model)
         .def("noise_var", &block::noise_var)

@@ -39,6 +39,10 @@ void bind_stock_ofdm_rx(py::module& m)
         .def("set_estimator_model", &block::set_estimator_model, py::arg("model"))
         .def("set_demapper_model", &block::set_demapper_model, py::arg("model"))
         .def("set_max_passes", &block::set_max_passes, py::arg("passes"))
+        .def("set_compute_budget", &block::set_compute_budget, py::arg("on"),
+             "Fewer steps of the diffusion estimator while the block is behind, never below 1.")
+        .def("compute_budget", &block::compute_budget)
+        .def("budget", &block::budget, "steps (in use), steps_wanted, lowered (times), reduced (frames)")
         .def("estimator", &block::estimator)
         .def("demapper", &block::demapper)
         .def("counters", &block::counters, "detected, ok, header_failed, payload_failed, truncated, bad_samples");

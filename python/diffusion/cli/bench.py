@@ -4,7 +4,8 @@
     gr-diffusion bench --quick
 
 Everything on one thread, in CPU time, medians of at least 5; ratios are taken side by side in one run.
-Without --quick, and from the source tree, the tables go to docs/benchmarks.md.
+Without --quick, and from the source tree, the tables go to docs/benchmarks.md. --profile runs the receiver chains
+under perf instead and prints where their time goes.
 """
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ def add_arguments(parser):
     parser.add_argument("--quick", action="store_true", help="under a minute: fewer rows, shorter runs")
     parser.add_argument("--latency", type=float, metavar="SECONDS",
                         help="how long call times in flowgraphs are watched (60; 4 with --quick)")
+    parser.add_argument("--profile", action="store_true",
+                        help="profile the receiver chains with perf (Debian: linux-perf) instead of benchmarks")
     parser.add_argument("--write", type=Path, metavar="FILE",
                         help="where the tables go (docs/benchmarks.md if there is such a folder; not with --quick)")
 
@@ -24,6 +27,8 @@ def add_arguments(parser):
 def run(args):
     from .. import benchmarks
 
+    if args.profile:
+        return run_profile(args)
     program = benchmarks.find_program()
     if program is None:
         raise JobError("the benchmark program was not built: install libbenchmark-dev, then build again")
@@ -43,3 +48,20 @@ def run(args):
         except OSError as e:
             raise JobError(f"{target} cannot be written: {e.strerror}") from e
         print(f"written: {target}")
+
+
+def run_profile(args):
+    from ..benchmarks import profile
+
+    try:
+        results = profile.measure(3.0 if args.quick else 8.0, args.seed)
+    except profile.NoProfiler as e:
+        raise JobError(str(e)) from e
+    text = profile.markdown(results)
+    print(text)
+    write_json(args.json, {"profile": results})
+    if args.write:
+        try:
+            args.write.write_text(text)
+        except OSError as e:
+            raise JobError(f"{args.write} cannot be written: {e.strerror}") from e

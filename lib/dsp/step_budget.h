@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include <gnuradio/diffusion/api.h>
+#include <cstddef>
+#include <cstdint>
+
+namespace gr::diffusion::dsp {
+
+/*! How many sampler steps a block may take, from how full its buffers are.
+ *
+ * A block whose input is three quarters full and whose output is at most half full is behind: those after it
+ * wait for it, not it for them. Behind four calls in a row halves the steps, down to 1. A block whose input is
+ * at most half full, or whose output is more than three quarters full, has time: sixteen such calls in a row
+ * double them, up to the number wanted. What lies between changes nothing, so the count does not swing. */
+class DIFFUSION_API step_budget
+{
+public:
+    static constexpr int patience = 4, confidence = 16;
+
+    //! Off: the steps wanted, always.
+    void set_on(bool on);
+    bool on() const { return d_on; }
+
+    /*! Before each call of work: \p input, \p output the share of each buffer that is full, 0 to 1.
+     *  \returns the steps to take, 1 to \p wanted */
+    size_t allow(double input, double output, size_t wanted);
+    //! What was worked on with the steps allowed last: symbols or frames.
+    void count(uint64_t items) { d_reduced += d_steps < d_wanted ? items : 0; }
+
+    size_t steps() const { return d_steps; }
+    size_t wanted() const { return d_wanted; }
+    uint64_t lowered() const { return d_lowered; } //!< times that the steps were lowered
+    uint64_t reduced() const { return d_reduced; } //!< items that had fewer steps than wanted
+
+private:
+    bool d_on = false;
+    size_t d_steps = 1, d_wanted = 1;
+    int d_behind = 0, d_ahead = 0; // calls in a row
+    uint64_t d_lowered = 0, d_reduced = 0;
+};
+
+} // namespace gr::diffusion::dsp
