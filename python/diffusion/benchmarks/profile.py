@@ -76,7 +76,7 @@ def run_chain(name, seconds, seed):
 
 def add_up(report, thread="ofdm_rx"):
     """perf's report (overhead;comm;dso;symbol) as shares of the threads whose name holds ``thread``."""
-    stages, functions, total = defaultdict(float), [], 0.0
+    stages, functions, total = defaultdict(float), defaultdict(float), 0.0
     for line in report.splitlines():
         cells = [c.strip() for c in line.split(";")]
         if line.startswith("#") or len(cells) < 4 or not cells[0].endswith("%") or thread not in cells[1]:
@@ -85,11 +85,11 @@ def add_up(report, thread="ofdm_rx"):
         total += share
         stage = next((s for s, pattern in STAGES if re.search(pattern, name)), "other")
         stages[stage] += share
-        functions.append((share, re.sub(r"^.*\] ", "", cells[3])))
+        functions[re.sub(r"^.*\] ", "", cells[3])] += share
     if total <= 0:
         raise NoProfiler("perf has no sample of the receiver's thread")
     return {"stages": {k: v / total for k, v in sorted(stages.items(), key=lambda i: -i[1])},
-            "functions": [(s / total, f) for s, f in sorted(functions, reverse=True)[:12]]}
+            "functions": sorted(((s / total, f) for f, s in functions.items()), reverse=True)[:12]}
 
 
 def markdown(results):
