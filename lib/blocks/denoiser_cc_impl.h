@@ -11,7 +11,7 @@ class denoiser_cc_impl : public denoiser_cc
 {
 public:
     denoiser_cc_impl(const std::string& model, double noise_var, int steps, const std::string& mode,
-                     bool compute_budget);
+                     bool compute_budget = false);
 
     int work(int noutput_items,
              gr_vector_const_void_star& input_items,
