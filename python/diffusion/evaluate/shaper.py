@@ -23,7 +23,8 @@ STUDIES = ("awgn", "impaired", "length", "literature", "coded", "speed")
 def add_arguments(parser):
     from ..cli.common import common_options
 
-    parser.add_argument("--study", choices=STUDIES, action="append", help="only this one (may be repeated)")
+    parser.add_argument("--study", choices=STUDIES + ("papers",), action="append",
+                        help="only this one (may be repeated); papers is literature")
     parser.add_argument("--step", type=float, default=0.1, metavar="DB", help="SNR grid of study awgn (0.1)")
     parser.add_argument("--block", type=int, default=4096, help="symbols per block of the matcher (4096)")
     parser.add_argument("--words", type=int, default=200, help="code words at each SNR of study coded (200)")
@@ -40,7 +41,7 @@ def rate_loss(pmf, class_of, length):
 
 def row(study, setting, snr_db, scheme, mi, best, loss=0.0, **more):
     return {"study": study, "setting": setting, "snr_db": round(float(snr_db), 2), "scheme": scheme,
-            "mi_bits": float(mi), "percent_of_ba": 100 * float(mi) / best, "net_rate": float(mi - loss), **more}
+            "mi_bits": float(mi), "percent_of_ba": 100 * float(mi) / best if best else None, "net_rate": float(mi - loss), **more}
 
 
 def awgn(step, block):
@@ -220,7 +221,7 @@ def run(args):
         rows += impaired(args.block)
     if "length" in studies:
         rows += length()
-    if "literature" in studies:
+    if "literature" in studies or "papers" in studies:
         from .shaper_literature import literature
         rows += literature(args.seed)
     if "coded" in studies:
