@@ -163,6 +163,9 @@ delay_net::delay_net(const model& file) : d_guide(guide_of(file))
         d_steps.push_back(std::move(n));
     }
     d_used = d_steps.size();
+    if (network.has("bank"))
+        d_bank = std::make_unique<profile_bank>(file, carriers(), taps, network.count("bank", 1, 256), w);
+    d_variance.resize(carriers());
     d_log_gamma.resize(taps);
     d_gamma.resize(taps);
     d_mu.resize(2 * taps);
@@ -182,6 +185,8 @@ delay_net::delay_net(const model& file) : d_guide(guide_of(file))
 void delay_net::set_pilots(const std::vector<int>& pilots)
 {
     d_guide.set_pilots(pilots);
+    if (d_bank)
+        d_bank->set_pilots(pilots);
     d_y.resize(pilots.size());
 }
 
@@ -218,14 +223,22 @@ void delay_net::one(const std::complex<float>* y, float noise_var, std::complex<
     }
     d_guide.run(d_y.data(), mu, d_gamma.data(), noise);
     d_guide.response(h);
+    const bool bank = d_bank && d_bank->active();
+    if (bank || err_var) {
+        float* const v = d_variance.data();
+        d_guide.variance(v);
+        for (size_t k = 0; k < n; k++)
+            v[k] = std::max(v[k], 1e-9f);
+        if (bank)
+            d_bank->mix(d_y.data(), noise, d_modulation.data() + 2 * d_width, h, v);
+    }
     for (size_t k = 0; k < n; k++)
         h[k] *= scale;
     if (!err_var)
         return;
-    d_guide.variance(err_var);
     double mean = 0, mean_log = 0;
     for (size_t k = 0; k < n; k++) {
-        err_var[k] = std::max(err_var[k], 1e-9f);
+        err_var[k] = d_variance[k];
         mean += err_var[k];
         mean_log += std::log(err_var[k]);
     }

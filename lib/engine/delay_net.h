@@ -3,8 +3,10 @@
 
 #include "delay_guide.h"
 #include "dense.h"
+#include "profile_bank.h"
 #include <gnuradio/diffusion/model.h>
 #include <complex>
+#include <memory>
 #include <vector>
 
 namespace gr::diffusion::engine {
@@ -56,9 +58,10 @@ private:
     std::vector<float> d_spread; // weights and bias of the variance's correction
     std::vector<step> d_steps;
     size_t d_used = 0;
+    std::unique_ptr<profile_bank> d_bank; // none in most models
 
     std::vector<std::complex<double>> d_y;
-    std::vector<float> d_log_gamma, d_gamma, d_mu, d_rows, d_a, d_b, d_o, d_modulation, d_log_power, d_log_v;
+    std::vector<float> d_log_gamma, d_gamma, d_mu, d_rows, d_a, d_b, d_o, d_modulation, d_log_power, d_log_v, d_variance;
 };
 
 } // namespace gr::diffusion::engine

@@ -165,6 +165,7 @@ def draw(rng, frames, count, snr_db, carriers=CARRIERS):
         {},
         {"steps": 2, "width": 13, "kernel": 3, "embedding": 2, "gates": 3},
         {"carriers": 100, "taps": 256, "steps": 1, "width": 8},
+        {"steps": 1, "width": 8, "bank": 5},
     ],
 )
 def test_network_equals_torch(tmp_path, options):

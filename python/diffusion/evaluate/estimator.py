@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measure channel estimators beside their baselines and the genie: NMSE with intervals, time per estimate.
 
-All see the same channels, pilots and noise; the noise variance is known. LMMSE, GMM and SBL's profile
-are trained on the channels that the scene's class was trained on. us_per_estimate: one core,
+All see the same channels, pilots and noise; the noise variance is known. LMMSE, GMM and the profile of
+sbl-trained-profile are trained on the channels that the scene's class was trained on; sbl is the textbook's, which
+starts from equal power at all delays. us_per_estimate: one core,
 batches of equal pilots; estimators in Python (lmmse, omp, gmm, genie) are timed in Python.
 
 example:
@@ -11,6 +12,7 @@ example:
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from ..baselines import estimator as baselines
 from ..cli.common import common_options, progress, write_json
 from ..train import channels
 
+CITIES = Path(__file__).with_name("cities")  # ray-traced, for tests only: see its README
 PATTERNS = ("irregular-16", "irregular-8", "irregular-4", "comb-4", "comb-8", "block-16", "all")
 
 
@@ -53,6 +56,7 @@ def add_arguments(parser):
         "--snr", type=float, nargs="+", default=[0, 10, 20, 30], help="SNR in dB (0 10 20 30)"
     )
     parser.add_argument("--only", nargs="+", help="estimators to run (all)")
+    parser.add_argument("--scenes", nargs="+", help="scenes to run (all)")
     parser.add_argument("--gmm", type=int, default=64, help="components of the GMM (64)")
     parser.add_argument(
         "--training", type=int, default=6000, help="channels that the baselines train on (6000)"
@@ -95,9 +99,23 @@ def scenes(args, rng):
                     seen="city seen from other masts",
                 )
             )
+    for name, test in cities(carriers).items():
+        pick = np.random.default_rng(args.seed).permutation(len(test))[:n]
+        out.append(Scene(name, test[pick], training, seen="city never seen"))
     out.append(
         Scene("synthetic-city", channels.unseen_city(rng, n, carriers), training, seen="law never seen")
     )
+    return out
+
+
+def cities(carriers):
+    """{name: channels (n, carriers)} of the ray-traced cities that nothing was trained on."""
+    out = {}
+    for file in sorted(CITIES.glob("siso_*.npz")) if carriers == 64 else []:
+        with np.load(file) as f:
+            pairs = f["h"].astype(np.float32)
+        name = f"{file.stem[5:]}-unseen-city".replace("_", "-")
+        out[name] = channels.unit_power(pairs[..., 0] + 1j * pairs[..., 1])
     return out
 
 
@@ -133,7 +151,8 @@ def estimators(args, scene, models):
         "lmmse-shrunk": lambda: baselines.Lmmse(scene.training, True),
         "omp": lambda: baselines.Omp(carriers),
         "nomp": lambda: baselines.native("nomp", carriers),
-        "sbl": lambda: baselines.native("sbl", carriers, profile),
+        "sbl": lambda: baselines.native("sbl", carriers, np.ones(grid)),
+        "sbl-trained-profile": lambda: baselines.native("sbl", carriers, profile),
         f"gmm{args.gmm}": lambda: mixture_of(args, scene.training),
     }
     if scene.genie is not None:
@@ -284,6 +303,8 @@ def run(args):
     ]
     rows, notes = [], {}
     for scene in scenes(args, rng):
+        if args.scenes and scene.name not in args.scenes:
+            continue
         made = estimators(args, scene, models)
         notes[scene.name] = scene.seen
         for name in made:

@@ -17,12 +17,18 @@ positions), so the pattern is an input like any other.
 
 With mu = 0 and gamma = |m|^2 + v this is the EM of sparse Bayesian learning (Tipping 2001); the
 network starts there (zero output layer) and learns what scenes look like.
+
+A frame's own sparse structure is one prior; a mean delay profile of a scene is another, and for dense
+channels it is the law itself. So a model may have a bank of learned profiles (``bank`` > 0) beside the
+steps: profile_bank.py.
 """
 
 import math
 
 import torch
 from torch import nn
+
+from .profile_bank import ProfileBank
 
 LOG_MIN, LOG_MAX = -16.0, 4.0
 EPS = 1e-12
@@ -46,9 +52,10 @@ class Step(nn.Module):
     def forward(self, x, condition):
         e = self.embedding.expand(x.shape[0], -1, -1)
         a = nn.functional.silu(self.conv1(torch.cat([x, e], 1)))
-        s, t = self.film(torch.cat([a.mean(2), condition], 1)).chunk(2, 1)
+        pooled = a.mean(2)
+        s, t = self.film(torch.cat([pooled, condition], 1)).chunk(2, 1)
         a = a * (1 + s[:, :, None]) + t[:, :, None]
-        return self.out(nn.functional.silu(self.conv2(a)).transpose(1, 2))
+        return self.out(nn.functional.silu(self.conv2(a)).transpose(1, 2)), pooled
 
 
 class DelayUnrolled(nn.Module):
@@ -57,7 +64,7 @@ class DelayUnrolled(nn.Module):
 
     FEATURES = 6
 
-    def __init__(self, carriers=64, taps=None, steps=4, width=32, kernel=5, embedding=6, gates=5):
+    def __init__(self, carriers=64, taps=None, steps=4, width=32, kernel=5, embedding=6, gates=5, bank=0):
         super().__init__()
         taps = taps or 2 * carriers
         self.config = dict(
@@ -68,6 +75,7 @@ class DelayUnrolled(nn.Module):
             kernel=kernel,
             embedding=embedding,
             gates=gates,
+            **({"bank": bank} if bank else {}),
         )
         self.prior = nn.Parameter(torch.linspace(-2.0, -7.0, taps))
         self.steps = nn.ModuleList(
@@ -76,6 +84,7 @@ class DelayUnrolled(nn.Module):
         self.spread = nn.Linear(4, 1)
         nn.init.zeros_(self.spread.weight)
         nn.init.zeros_(self.spread.bias)
+        self.bank = ProfileBank(carriers, taps, bank, width) if bank else None
         k = torch.arange(carriers, dtype=torch.float64) - carriers // 2
         self.wide = carriers > 128  # transforms by FFT: the matrices would rule time and memory
         if self.wide:
@@ -125,7 +134,7 @@ class DelayUnrolled(nn.Module):
                 ],
                 1,
             )
-            out = step(x, condition)
+            out, pooled = step(x, condition)
             log_gamma = (
                 (power + v).log() + out[..., 0] + (power.log() - v.log()).clamp(-8, 8) * out[..., 1]
             ).clamp(LOG_MIN, LOG_MAX)
@@ -137,6 +146,10 @@ class DelayUnrolled(nn.Module):
         explained = (c.conj() * torch.einsum("bpq,bkq->bkp", solve, c)).real.sum(2)
         base = gamma.double().sum(1, keepdim=True) - explained
         base = base.float().clamp_min(1e-9)
+        if self.bank is not None and count <= self.bank.PILOTS:
+            h = outputs[-1] / scale
+            mixed, base = self.bank(self, y, pilots, lag, noise, condition, pooled, h, base)
+            outputs.append(mixed * scale)
         fit = torch.stack(
             [
                 base.mean(1).log(),

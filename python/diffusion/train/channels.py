@@ -117,8 +117,8 @@ class RayTraced:
     """Channels of siso_ofdm_SCENE.npz (keys h, tx_id) and paths_SCENE.npz (link, offset, delay_s,
     power). ``held_out`` masts are left out of draw() and given by test()."""
 
-    def __init__(self, folder, scenes=("etoile", "munich"), held_out=(4,), rate_hz=20e6):
-        folder = Path(folder)
+    def __init__(self, folder, scenes=("etoile", "munich"), held_out=(4,), rate_hz=20e6, jitter_db=0.0):
+        folder, self.jitter_db = Path(folder), jitter_db
         self.paths, self.train, self.test, self.test_paths = [], {}, {}, {}
         for scene in scenes:
             file = folder / f"siso_ofdm_{scene}.npz"
@@ -141,12 +141,15 @@ class RayTraced:
         self._all = np.concatenate(list(self.train.values()))
 
     def draw(self, rng, n, carriers):
-        """Half as traced, half with the paths' phases drawn anew and their delays stretched."""
+        """Half as traced, half with the paths' phases drawn anew, their delays stretched and, with jitter_db, each
+        path's power changed at random."""
         m = n // 2 if carriers == self._all.shape[1] else 0
         pick = rng.integers(len(self._all), size=m)
         h = self._all[pick] * phasor(rng, (m, 1)) if m else np.zeros((0, carriers), np.complex64)
         delay, gain = padded([self.paths[j] for j in rng.integers(len(self.paths), size=n - m)])
         delay *= np.exp(rng.uniform(np.log(0.6), np.log(1.4), (n - m, 1)))
+        if self.jitter_db:
+            gain *= 10 ** (self.jitter_db * rng.standard_normal(gain.shape) / 20)
         fresh = response(delay, gain * phasor(rng, gain.shape), carriers)
         return unit_power(np.concatenate([h, fresh]))
 

@@ -26,9 +26,26 @@ def add_arguments(parser):
         "--scenes", default="etoile,munich", help="ray-traced scenes to train on (etoile,munich)"
     )
     parser.add_argument("--held-out", type=int, nargs="*", default=[4], help="masts left out of training (4)")
+    parser.add_argument(
+        "--shares",
+        type=float,
+        nargs=4,
+        default=list(SOURCES.values()),
+        metavar=("RAY", "SPARSE", "TDL", "EXP"),
+        help="shares of the sources in a batch: ray-traced, sparse clusters, tapped delay lines, exponential profiles",
+    )
+    parser.add_argument(
+        "--jitter-db",
+        type=float,
+        default=0.0,
+        help="spread of the random change of each traced path's power, dB (0)",
+    )
     parser.add_argument("--steps", type=int, default=4, help="unrolled steps of the network (4)")
     parser.add_argument("--width", type=int, default=32, help="channels of its hidden layers (32)")
     parser.add_argument("--kernel", type=int, default=5, help="taps its convolutions span (5)")
+    parser.add_argument(
+        "--bank", type=int, default=0, help="delay profiles of the bank beside the steps; 0: no bank (0)"
+    )
     parser.add_argument("--minutes", type=float, default=30.0, help="time allowed (30)")
     parser.add_argument(
         "--iterations", type=int, default=0, help="batches instead of minutes: repeatable to the bit"
@@ -53,9 +70,13 @@ class Source:
 
         self.c, self.rng, self.carriers = channels, rng, args.carriers
         self.traced = (
-            channels.RayTraced(args.data, args.scenes.split(","), tuple(args.held_out)) if args.data else None
+            channels.RayTraced(
+                args.data, args.scenes.split(","), tuple(args.held_out), jitter_db=args.jitter_db
+            )
+            if args.data
+            else None
         )
-        share = dict(SOURCES)
+        share = dict(zip(SOURCES, args.shares))
         if not self.traced:
             share["sparse"] += share.pop("ray")
         self.names, self.share = list(share), [v / sum(share.values()) for v in share.values()]
@@ -155,7 +176,7 @@ def run(args):
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
     source = Source(args, rng)
-    net = DelayUnrolled(args.carriers, steps=args.steps, width=args.width, kernel=args.kernel)
+    net = DelayUnrolled(args.carriers, steps=args.steps, width=args.width, kernel=args.kernel, bank=args.bank)
     if args.resume:
         net.load_state_dict(torch.load(args.resume, weights_only=True), strict=False)
     if args.start:
@@ -197,9 +218,10 @@ def run(args):
 
 
 def warm_start(net, path):
-    """Weights of another number of carriers. The convolutions fit any; what belongs to a delay (prior and
-    embedding) keeps it: the first delays and the last, which are those before zero, as they are, and
-    what was not there is like the latest delays that were."""
+    """Weights of another number of carriers or of fewer steps. The convolutions fit any; what belongs to a delay
+    (prior and embedding) keeps it: the first delays and the last, which are those before zero, as they are, and
+    what was not there is like the latest delays that were. Steps that were not there repeat the last one, a bank
+    that was not there starts as it does without training."""
     import torch
     from ..nn.export import load_model
 
@@ -214,7 +236,12 @@ def warm_start(net, path):
             last = value[..., early - before : early].mean(-1, keepdim=True)
             middle = last.expand(*value.shape[:-1], new - early - before)
             tensors[name] = torch.cat([value[..., :early], middle, value[..., old - before :]], -1)
-    net.load_state_dict(tensors, strict=True)
+    had = 1 + max(int(k.split(".")[1]) for k in tensors if k.startswith("steps."))
+    for i in range(had, net.config["steps"]):
+        for k in [k for k in tensors if k.startswith(f"steps.{had - 1}.")]:
+            tensors[k.replace(f"steps.{had - 1}.", f"steps.{i}.")] = tensors[k].clone()
+    fresh = {k: v for k, v in net.state_dict().items() if k.startswith("bank.") and k not in tensors}
+    net.load_state_dict({**tensors, **fresh}, strict=True)
 
 
 def step(net, source, balance, size):
