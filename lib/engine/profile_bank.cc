@@ -12,16 +12,13 @@ namespace {
 constexpr size_t n_hidden = 16, n_facts = 8;
 constexpr double negligible = 1e-8; // weight of a member that is left out of the sum
 
-//! h += w x, complex.
-DIFFUSION_VECTORISE void add_scaled(size_t n, std::complex<double> w, const std::complex<double>* x,
-                                    std::complex<double>* h)
+//! h += x w for x and h of n real, then n imaginary parts.
+DIFFUSION_VECTORISE void add_scaled(size_t n, float re, float im, const float* __restrict x,
+                                    float* __restrict h)
 {
-    const double* const from = reinterpret_cast<const double*>(x);
-    double* const to = reinterpret_cast<double*>(h);
-    const double re = w.real(), im = w.imag();
     for (size_t i = 0; i < n; i++) {
-        to[2 * i] += re * from[2 * i] - im * from[2 * i + 1];
-        to[2 * i + 1] += re * from[2 * i + 1] + im * from[2 * i];
+        h[i] += re * x[i] - im * x[n + i];
+        h[n + i] += re * x[n + i] + im * x[i];
     }
 }
 
@@ -105,7 +102,7 @@ profile_bank::profile_bank(const model& file, size_t carriers, size_t taps, size
                            data.tensor("bank.gate1.bias", { n_hidden }).data(), activation::silu);
     d_gate2 = packed_dense(n_hidden, 1, data.tensor("bank.gate2.weight", { 1, n_hidden }).data(),
                            data.tensor("bank.gate2.bias", { 1 }).data(), activation::none);
-    d_h.resize(carriers);
+    d_h.resize(2 * carriers);
     d_log.resize(members);
     d_quad.resize(members);
     d_facts.resize(n_facts + inputs);
@@ -114,6 +111,8 @@ profile_bank::profile_bank(const model& file, size_t carriers, size_t taps, size
 
 void profile_bank::set_pilots(const std::vector<int>& pilots)
 {
+    if (d_active && pilots == d_pilots)
+        return;
     d_active = pilots.size() <= most_pilots;
     if (!d_active)
         return;
@@ -138,16 +137,19 @@ void profile_bank::set_pilots(const std::vector<int>& pilots)
         hermitian_eigen(s.data(), u.data(), count);
         m.lambda.resize(count);
         m.adjoint.resize(count * count);
-        m.answer.assign(count * n, 0);
+        m.answer.resize(2 * count * n);
         m.gain.assign(count, 0);
         for (size_t j = 0; j < count; j++) {
             m.lambda[j] = std::max(s[j * count + j].real(), 0.0);
             for (size_t i = 0; i < count; i++)
                 m.adjoint[j * count + i] = std::conj(u[i * count + j]);
             for (size_t k = 0; k < n; k++) {
+                complex sum = 0;
                 for (size_t i = 0; i < count; i++)
-                    m.answer[j * n + k] += lag(int(k), pilots[i]) * u[i * count + j];
-                m.gain[j] += std::norm(m.answer[j * n + k]) / double(n);
+                    sum += lag(int(k), pilots[i]) * u[i * count + j];
+                m.answer[2 * j * n + k] = float(sum.real());
+                m.answer[(2 * j + 1) * n + k] = float(sum.imag());
+                m.gain[j] += std::norm(sum) / double(n);
             }
         }
     }
@@ -181,7 +183,7 @@ void profile_bank::mix(const std::complex<double>* y, double noise, const float*
     const double evidence = most + std::log(total);
 
     double fit = 0, var = 0;
-    std::fill(d_h.begin(), d_h.end(), complex(0));
+    std::fill(d_h.begin(), d_h.end(), 0.f);
     for (size_t k = 0; k < members; k++) {
         const double w = std::exp(d_log[k] - evidence);
         if (w < negligible)
@@ -190,7 +192,8 @@ void profile_bank::mix(const std::complex<double>* y, double noise, const float*
         double left = m.power;
         for (size_t j = 0; j < count; j++) {
             left -= m.gain[j] / (m.lambda[j] + noise);
-            add_scaled(n, w * d_projected[k * count + j], &m.answer[j * n], d_h.data());
+            const complex scaled = w * d_projected[k * count + j];
+            add_scaled(n, float(scaled.real()), float(scaled.imag()), &m.answer[2 * j * n], d_h.data());
         }
         fit += w * d_quad[k];
         var += w * std::max(left, 1e-9);
@@ -200,7 +203,7 @@ void profile_bank::mix(const std::complex<double>* y, double noise, const float*
     for (size_t i = 0; i < count; i++)
         residual += std::norm(y[i] - complex(h[d_pilots[i]]));
     for (size_t k = 0; k < n; k++) {
-        apart += std::norm(d_h[k] - complex(h[k]));
+        apart += std::norm(std::complex<float>(d_h[k], d_h[n + k]) - h[k]);
         mean += base[k];
     }
     residual /= double(count);
@@ -219,7 +222,7 @@ void profile_bank::mix(const std::complex<double>* y, double noise, const float*
     d_gate2.run(d_hidden.data(), n_hidden, &open, 1, 1);
     const float gate = float(1 / (1 + std::exp(-double(open))));
     for (size_t k = 0; k < n; k++) {
-        const std::complex<float> own(d_h[k]), gap = h[k] - own;
+        const std::complex<float> own(d_h[k], d_h[n + k]), gap = h[k] - own;
         h[k] = own + gate * gap;
         base[k] = gate * base[k] + (1 - gate) * float(var) +
                   std::max(gate * (1 - gate) * std::norm(gap), 1e-9f);

@@ -48,7 +48,7 @@ private:
         double power;                 // sum of gamma
         std::vector<double> lambda;   // eigenvalues of F_p diag(gamma) F_p^H
         std::vector<complex> adjoint; // U^H, pilots x pilots
-        std::vector<complex> answer;  // F diag(gamma) F_p^H U by columns: pilots x carriers
+        std::vector<float> answer;    // F diag(gamma) F_p^H U by columns: pilots x (carriers re, carriers im)
         std::vector<double> gain;     // mean over the carriers of |answer|^2, pilots
     };
 
@@ -58,7 +58,8 @@ private:
     std::vector<member> d_members;
     std::vector<float> d_prior; // weights (members x 2), then biases
     packed_dense d_gate1, d_gate2;
-    std::vector<complex> d_projected, d_h;
+    std::vector<complex> d_projected;
+    std::vector<float> d_h; // the bank's estimate: carriers re, carriers im
     std::vector<double> d_log, d_quad;
     std::vector<float> d_facts, d_hidden;
 };

@@ -13,12 +13,17 @@ from pathlib import Path
 
 from . import estimator
 
+GROUPS = 4 * 10 * 4  # of a source: patterns, steps of 5 dB, octaves of pilots
+
 
 def add_arguments(parser):
     parser.add_argument("--start", type=Path, required=True, help="model file to add the bank to")
     parser.add_argument("--data", type=Path, help="folder with siso_ofdm_*.npz and paths_*.npz; none: synthetic only")
     parser.add_argument("--bank", type=int, default=12, help="delay profiles (12)")
     parser.add_argument("--batches", type=int, default=100, help="batches of 96 frames to fit the gate to (100)")
+    parser.add_argument(
+        "--dense", type=float, default=1.0, help="weight of frames with exponential profiles over the others' (1)"
+    )
     parser.add_argument("--rounds", type=int, default=1500, help="steps of Adam on the gate (1500)")
     parser.add_argument("--seed", type=int, default=1, help="seed of weights and data (1)")
     parser.add_argument("--out", type=Path, required=True, help="model file to write, NAME.safetensors")
@@ -47,21 +52,22 @@ def parabolas(net, source, batches):
         b = 2 * (wrong * gap.conj()).real.mean(1) / power
         c = (wrong.abs() ** 2).mean(1) / power
         level = torch.floor(-torch.log10(noise_var) * 2).long()
-        group = ((origin * 4 + kind) * 10 + level + 1) * 4 + int(np.log2(y.shape[1])) - 2
+        group = origin * GROUPS + (kind * 10 + level + 1) * 4 + int(np.log2(y.shape[1])) - 2
         seen.append((facts, a, b, c, group))
     net.bank.parts = inner
     return [torch.cat(x) for x in zip(*seen)]
 
 
-def fit_gate(bank, facts, a, b, c, group, rounds):
+def fit_gate(bank, facts, a, b, c, group, rounds, favoured):
     """Minimises the mean over all groups of frames of the error in dB: each error over what the better of the two
-    estimates makes in its group on average."""
+    estimates makes in its group on average. favoured: a number for each frame, its share in the loss."""
     import torch
 
     best = torch.minimum(c, a + b + c)
     _, member = group.unique(return_inverse=True)
     size = torch.zeros(int(member.max()) + 1).index_add(0, member, torch.ones_like(best))
     expected = torch.zeros_like(size).index_add(0, member, best) / size
+    share = favoured / favoured.mean()
     weight = 1 / expected[member].clamp_min(1e-7)
     parameters = [*bank.gate1.parameters(), *bank.gate2.parameters()]
     optimiser = torch.optim.Adam(parameters, 1e-2, weight_decay=1e-5)
@@ -70,7 +76,7 @@ def fit_gate(bank, facts, a, b, c, group, rounds):
         at = torch.randint(len(a), (1024,))
         g = bank.gate(facts[at])[:, 0]
         error = ((a[at] * g + b[at]) * g + c[at]).clamp_min(0) * weight[at]
-        loss = ((torch.sqrt(1 + 0.02 * error.clamp_max(1e4)) - 1) / 0.01).mean()
+        loss = (share[at] * (torch.sqrt(1 + 0.02 * error.clamp_max(1e4)) - 1) / 0.01).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -99,12 +105,13 @@ def run(args):
     frames = parabolas(net, source, args.batches)
     _, a, b, c, _ = frames
     print(f"{len(a)} frames, steps better in {float((a + b < 0).float().mean()):.0%}", flush=True)
-    fit_gate(net.bank, *frames, args.rounds)
+    dense = (frames[4] // GROUPS == source.names.index("exponential")).float()
+    fit_gate(net.bank, *frames, args.rounds, 1 + (args.dense - 1) * dense)
     metadata["network"] = {"kind": "delay_unrolled", **net.config}
     metadata["name"] = args.out.stem
     metadata["provenance"] = {
         "command": f"gr-diffusion train estimator_bank --start {args.start.name} --data FOLDER --bank {args.bank} "
-        f"--batches {args.batches} --rounds {args.rounds} --seed {args.seed} --out {args.out.name}",
+        f"--batches {args.batches} --rounds {args.rounds} --dense {args.dense:g} --seed {args.seed} --out {args.out.name}",
         "start_sha256": hashlib.sha256(args.start.read_bytes()).hexdigest(),
         "seed": args.seed,
         "start": metadata["provenance"],
