@@ -223,7 +223,7 @@ void delay_net::one(const std::complex<float>* y, float noise_var, std::complex<
     }
     d_guide.run(d_y.data(), mu, d_gamma.data(), noise);
     d_guide.response(h);
-    const bool bank = d_bank && d_bank->active();
+    const bool bank = d_bank && d_bank->active() && d_used == d_steps.size(); // its gate knows the last step
     if (bank || err_var) {
         float* const v = d_variance.data();
         d_guide.variance(v);

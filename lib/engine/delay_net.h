@@ -61,7 +61,8 @@ private:
     std::unique_ptr<profile_bank> d_bank; // none in most models
 
     std::vector<std::complex<double>> d_y;
-    std::vector<float> d_log_gamma, d_gamma, d_mu, d_rows, d_a, d_b, d_o, d_modulation, d_log_power, d_log_v, d_variance;
+    std::vector<float> d_log_gamma, d_gamma, d_mu, d_rows, d_a, d_b, d_o, d_modulation, d_log_power, d_log_v,
+        d_variance;
 };
 
 } // namespace gr::diffusion::engine
