@@ -132,7 +132,6 @@ def coded(seed, words=200, settings=("AWGN", "impaired"), model="qam64", rates=U
 
     bits, rows = 6, []
     for setting in settings:
-        words = words if setting == "AWGN" else max(words // 4, 10)  # its demapper knows 64 points, not two rails
         for rate in progress(rates, desc=f"coded {setting}"):
             code = ldpc_code(rate)
             uniform = Scheme(bits, code, qam(bits), setting, seed)
