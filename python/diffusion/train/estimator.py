@@ -221,7 +221,7 @@ def warm_start(net, path):
     """Weights of another number of carriers or of fewer steps. The convolutions fit any; what belongs to a delay
     (prior and embedding) keeps it: the first delays and the last, which are those before zero, as they are, and
     what was not there is like the latest delays that were. Steps that were not there repeat the last one, a bank
-    that was not there starts as it does without training."""
+    that was not there, or of another size, starts as it does without training; one that is not wanted is left out."""
     import torch
     from ..nn.export import load_model
 
@@ -240,8 +240,10 @@ def warm_start(net, path):
     for i in range(had, net.config["steps"]):
         for k in [k for k in tensors if k.startswith(f"steps.{had - 1}.")]:
             tensors[k.replace(f"steps.{had - 1}.", f"steps.{i}.")] = tensors[k].clone()
-    fresh = {k: v for k, v in net.state_dict().items() if k.startswith("bank.") and k not in tensors}
-    net.load_state_dict({**tensors, **fresh}, strict=True)
+    own = {k: v for k, v in net.state_dict().items() if k.startswith("bank.")}
+    if any(k not in tensors or tensors[k].shape != v.shape for k, v in own.items()) or not own:
+        tensors = {**{k: v for k, v in tensors.items() if not k.startswith("bank.")}, **own}
+    net.load_state_dict(tensors, strict=True)
 
 
 def step(net, source, balance, size):
