@@ -54,9 +54,15 @@ native_ofdm_rx_impl::native_ofdm_rx_impl(const std::string& estimator, const std
                 set_estimator_model(text);
             else if (key == "demapper_model")
                 set_demapper_model(text);
-            else
+            else if (key == "model") { // a file that `fit receiver` wrote
+                auto stage = dsp::make_demapper_stage("diffusion", text);
+                gr::thread::scoped_lock lock(d_setlock);
+                d_receiver.demodulator().set_demapper(std::move(stage));
+                d_demapper = "diffusion";
+                d_demapper_model = text;
+            } else
                 throw std::invalid_argument(
-                    "'" + key + "' is none of estimator, demapper, estimator_model, demapper_model, "
+                    "'" + key + "' is none of model, estimator, demapper, estimator_model, demapper_model, "
                     "compute_budget");
         });
     });
@@ -151,6 +157,8 @@ pmt::pmt_t native_ofdm_rx_impl::metrics(const dsp::native_frame& f) const
         put("fec", pmt::mp(dsp::fec_name(f.header.code)));
         put("evm_db", pmt::from_double(f.evm_db));
         put("phase_walk", pmt::from_double(f.phase_walk));
+        if (f.corrected != 0)
+            put("corrected", pmt::from_bool(f.corrected > 0));
         if (!f.note.empty())
             put("note", pmt::mp(f.note));
     }

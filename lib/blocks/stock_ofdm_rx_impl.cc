@@ -97,6 +97,8 @@ stock_ofdm_rx_impl::stock_ofdm_rx_impl(const dsp::stock_settings& settings,
                 set_estimator_model(pmt::symbol_to_string(value));
             else if (key == "demapper_model")
                 set_demapper_model(pmt::symbol_to_string(value));
+            else if (key == "model") // a file that `fit receiver` wrote
+                set_demapper_stage("diffusion", pmt::symbol_to_string(value));
             else if (key == "compute_budget")
                 set_compute_budget(pmt::to_bool(value));
             else if (key == "max_passes")

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "qam.h"
+#include "waveform_correction.h"
+#include <memory>
 #include <string>
 
 namespace gr::diffusion::dsp {
@@ -16,6 +18,11 @@ public:
                        float* llr, size_t n) = 0;
     //! Why the latest call was answered by another demapper (a model is missing), or "".
     virtual std::string note() const { return ""; }
+    //! What the stage's model knows of the radios of a native link, or null.
+    virtual std::shared_ptr<const waveform_correction> correction() const { return nullptr; }
+    //! Whether a guard answered the latest call by the classical demapper.
+    virtual bool guarded() const { return false; }
+    virtual void set_guard(bool) {}
 };
 
 //! Nearest point, all bits equally sure.

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "diffusion_demapper.h"
+#include "engine/fit_numbers.h"
 #include "engine/scalar_math.h"
 #include <array>
 #include <cmath>
@@ -13,13 +14,22 @@ diffusion_demapper::diffusion_demapper(const std::string& model)
     if (model.empty())
         return;
     auto loaded = engine::model::load(model);
-    engine::receiver check(loaded); // refuses what is no receiver
-    d_constellations[loaded->bits_per_symbol()].model = std::move(loaded);
+    fitted_receiver check(loaded); // refuses what is no receiver, or holds a fit that is none
+    if (const auto fit = engine::fit_numbers(*loaded, "waveform"); !fit.empty())
+        try {
+            d_correction = std::make_shared<waveform_correction>(fit);
+        } catch (const std::invalid_argument& e) {
+            throw engine::model_error(loaded->path() + ": " + e.what());
+        }
+    constellation& own = d_constellations[loaded->bits_per_symbol()];
+    own.holds_fit = !engine::fit_numbers(*loaded, "state").empty();
+    own.model = std::move(loaded);
 }
 
 void diffusion_demapper::demap(const qam& c, const cf* y, const float* noise_var, float* llr, size_t n)
 {
     d_note.clear();
+    d_guarded = false;
     constellation* const own = of(c);
     if (!own)
         return c.soft(y, noise_var, llr, n);
@@ -48,13 +58,23 @@ void diffusion_demapper::demap(const qam& c, const cf* y, const float* noise_var
     for (size_t i = 0; i < n; i++)
         d_order[next[d_group[i]]++] = unsigned(i);
 
+    if (d_guard_on && !own->shaped && watch(*own, y, start.data())) {
+        d_guarded = true;
+        d_note = "demapped by MAP: guard: " + own->guard->report().reason;
+        return c.soft(y, noise_var, llr, n);
+    }
+
+    const bool fitted = !own->shaped && own->holds_fit;
     for (size_t g = 0; g < levels; g++) {
         const unsigned* const order = d_order.data() + start[g];
         const size_t count = start[g + 1] - start[g];
         if (count == 0)
             continue;
         const double level = std::pow(10.0, (int(g) + lowest_db) / 10.0);
-        if (!own->level[g]) {
+        if (fitted && !own->fitted[g]) {
+            own->fitted[g] = std::make_unique<fitted_receiver>(own->model);
+            own->fitted[g]->set_noise_var(level);
+        } else if (!fitted && !own->level[g]) {
             own->level[g] = std::make_unique<engine::receiver>(own->model);
             prepare(*own->level[g], *own, level);
         }
@@ -62,13 +82,40 @@ void diffusion_demapper::demap(const qam& c, const cf* y, const float* noise_var
         d_llr.resize(count * bits);
         for (size_t i = 0; i < count; i++)
             d_y[i] = y[order[i]] / own->amplitude;
-        own->level[g]->llr(d_y.data(), d_llr.data(), count);
+        if (fitted)
+            own->fitted[g]->process(d_y.data(), nullptr, d_llr.data(), count);
+        else
+            own->level[g]->llr(d_y.data(), d_llr.data(), count);
         for (size_t i = 0; i < count; i++) {
             const float scale = float(level) / noise_var[order[i]];
             for (size_t b = 0; b < bits; b++)
                 llr[order[i] * bits + b] = scale * d_llr[i * bits + b];
         }
     }
+}
+
+//! The guard sees the symbols of the noise level that most have; whether it says not to trust the model.
+bool diffusion_demapper::watch(constellation& own, const cf* y, const unsigned* start)
+{
+    size_t most = 0;
+    for (size_t g = 1; g < levels; g++)
+        if (start[g + 1] - start[g] > start[most + 1] - start[most])
+            most = g;
+    const size_t count = start[most + 1] - start[most];
+    if (count == 0)
+        return own.guard && own.guard->alarm();
+    if (!own.guard) {
+        const fitted_receiver fit(own.model);
+        const auto range = fit.path() == receiver_path::network ? own.model->snr_db() : std::make_pair(-200.0, 200.0);
+        own.guard = std::make_unique<input_guard>(fit.law(), range);
+        own.guard->set_gaussian(fit.path() != receiver_path::noise);
+    }
+    d_y.resize(count);
+    for (size_t i = 0; i < count; i++)
+        d_y[i] = y[d_order[start[most] + i]];
+    own.guard->set_noise_var(std::pow(10.0, (int(most) + lowest_db) / 10.0), true);
+    own.guard->feed(d_y.data(), count);
+    return own.guard->alarm();
 }
 
 void diffusion_demapper::prepare(engine::receiver& receiver, const constellation& own, double noise_var)

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "demapper_stage.h"
+#include "fitted_receiver.h"
+#include "input_guard.h"
 #include <gnuradio/diffusion/sampler.h>
 #include <map>
 #include <memory>
@@ -9,7 +11,8 @@
 
 namespace gr::diffusion::dsp {
 
-/*! The engine's denoising receivers as demappers, one for each constellation.
+/*! The engine's denoising receivers as demappers, one for each constellation; a model that holds a fit is used with
+ * it (but for shaped constellations).
  *
  * The engine works at one noise level at a time, a fading channel has one for each carrier: symbols are
  * taken in groups of 1 dB, and each LLR is scaled by the group's level over the symbol's own (LLRs of
@@ -23,6 +26,9 @@ public:
     explicit diffusion_demapper(const std::string& model);
 
     std::string note() const override { return d_note; }
+    std::shared_ptr<const waveform_correction> correction() const override { return d_correction; }
+    bool guarded() const override { return d_guarded; }
+    void set_guard(bool on) override { d_guard_on = on; }
     void demap(const qam& c, const std::complex<float>* y, const float* noise_var, float* llr, size_t n) override;
 
 private:
@@ -32,15 +38,21 @@ private:
     struct constellation {
         engine::model::sptr model;
         std::unique_ptr<engine::receiver> level[levels]; // at lowest_db + i
+        std::unique_ptr<fitted_receiver> fitted[levels]; // the same, for a model that holds a fit
+        bool holds_fit = false;
+        std::unique_ptr<input_guard> guard;
         std::string missing;                             // why there is none
         const qam* shaped = nullptr;                     // the prior that the levels are prepared for
         float amplitude = 1;                             // of its points
     };
 
     constellation* of(const qam& c);
+    bool watch(constellation& own, const std::complex<float>* y, const unsigned* start);
     static void prepare(engine::receiver& receiver, const constellation& own, double noise_var);
 
     std::map<int, constellation> d_constellations; // by bits of a symbol
+    std::shared_ptr<const waveform_correction> d_correction;
+    bool d_guard_on = true, d_guarded = false;
     std::string d_note;
     std::vector<unsigned char> d_group;
     std::vector<unsigned> d_order;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "fitted_receiver.h"
+#include "engine/fit_numbers.h"
 #include <algorithm>
 #include <cmath>
 
@@ -37,6 +38,12 @@ fitted_receiver::fitted_receiver(engine::model::sptr m, size_t steps)
     d_centroid.resize(points);
     d_context.resize(symbol_law::n_context);
     set_steps(steps);
+    if (const auto fit = engine::fit_numbers(get_model(), "state"); !fit.empty())
+        try {
+            set_state(fit);
+        } catch (const std::invalid_argument& e) {
+            throw engine::model_error(get_model().path() + ": " + e.what());
+        }
 }
 
 receiver_mode receiver_mode_of(const std::string& name)

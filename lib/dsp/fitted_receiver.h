@@ -35,7 +35,8 @@ DIFFUSION_API receiver_mode receiver_mode_of(const std::string& name);
 class DIFFUSION_API fitted_receiver
 {
 public:
-    //! \throws model_error if the model is no receiver, std::invalid_argument
+    /*! A model file that holds a fit (description "fit.state") is used with it.
+     *  \throws model_error if the model is no receiver, std::invalid_argument */
     explicit fitted_receiver(engine::model::sptr m, size_t steps = 0);
 
     const engine::model& get_model() const { return d_receiver.get_model(); }

@@ -37,13 +37,32 @@ void turn_samples(const cf* from, cf* to, size_t n, cd phase, cd step)
         }
 }
 
+constexpr int distrusted = 3, most_distrust = 6;
+
+//! E[x | y] of a square constellation in Gaussian noise, rail by rail; \p levels of a rail, evenly spaced.
+float soft_level(float y, float noise_var, int levels, float spacing)
+{
+    float sum = 0, mean = 0;
+    const float scale = 1 / std::max(noise_var, 1e-9f), first = -0.5f * spacing * float(levels - 1);
+    const float at = std::clamp(std::round((y - first) / spacing), 0.0f, float(levels - 1));
+    const float least = y - (first + spacing * at);
+    for (int l = std::max(0, int(at) - 2); l < std::min(levels, int(at) + 3); l++) {
+        const float x = first + spacing * float(l);
+        const float p = std::exp(scale * (least * least - (y - x) * (y - x)));
+        sum += p;
+        mean += p * x;
+    }
+    return mean / sum;
+}
+
 } // namespace
 
 //! State of the frame at hand. Symbol 0 and 1 are the sync words, 2 the first header symbol.
 struct native_demodulator::work {
-    explicit work(int n) : dft(n) {}
+    explicit work(int n) : dft(n), idft(n) {}
 
     gr::fft::fft_complex_fwd dft;
+    gr::fft::fft_complex_rev idft;
     std::vector<std::vector<cf>> y;      // [symbol][shifted carrier], in units of H x
     std::vector<std::vector<cf>> known;  // the same, what was sent there; 0: not known
     std::vector<double> phase, phase_var;
@@ -66,7 +85,21 @@ native_demodulator::native_demodulator(const native_settings& settings)
 
 native_demodulator::~native_demodulator() = default;
 void native_demodulator::set_estimator(std::shared_ptr<channel_stage> stage) { d_estimator = std::move(stage); }
-void native_demodulator::set_demapper(std::shared_ptr<demapper_stage> stage) { d_demapper = std::move(stage); }
+void native_demodulator::set_demapper(std::shared_ptr<demapper_stage> stage)
+{
+    d_demapper = std::move(stage);
+    d_demapper->set_guard(d_guard);
+    d_correction = d_demapper->correction();
+    d_distrust = 0;
+}
+
+void native_demodulator::set_guard(bool on)
+{
+    d_guard = on;
+    d_distrust = 0;
+    d_demapper->set_guard(on);
+}
+
 
 void native_demodulator::transform(const cf* samples, size_t first, size_t count, double cfo)
 {
@@ -276,18 +309,37 @@ void native_demodulator::payload(const cf* y, native_frame& frame)
         for (int k : g.data_set(s - 2))
             w.known[s][g.index(k)] = sent[at++];
 
+    // Known symbols as these radios send them. A correction that did harm is tried every eighth frame only.
+    const bool correct = d_correction && d_correction->has_distortion() &&
+                         (d_distrust < distrusted || d_frames++ % 8 == 0);
+    if (correct) {
+        std::vector<cf> added(size_t(g.fft_len));
+        for (size_t s = 0; s < front_symbols; s++) {
+            distort(w.known[s].data(), added.data());
+            for (int i = 0; i < g.fft_len; i++)
+                if (w.known[s][i] != cf(0))
+                    w.known[s][i] += added[i];
+        }
+    }
     track_phase(frame, symbols);
     estimate_channel(frame, symbols, false);
-    measure_noise(frame, symbols);
+    measure_noise(frame, correct ? front_symbols : symbols); // the payload's pilots still hold the distortion
     track_phase(frame, symbols);
     estimate_channel(frame, symbols, true);
     equalise(frame, front_symbols, count, frame.symbols, frame.symbol_noise);
+    if (correct)
+        undo_distortion(frame, front_symbols, count);
+    else if (d_correction && d_correction->has_distortion())
+        frame.corrected = -1;
 
     const qam& constellation = native_format::constellation(frame.header);
     frame.llr.resize(frame.symbols.size() * constellation.bits());
     d_demapper->demap(constellation, frame.symbols.data(), frame.symbol_noise.data(), frame.llr.data(),
                       frame.symbols.size());
     frame.note = d_demapper->note();
+    frame.guarded = d_demapper->guarded();
+    if (frame.corrected < 0 && frame.note.empty())
+        frame.note = "guard: the fit of the radios does not hold in this frame";
     for (float& l : frame.llr)
         if (!std::isfinite(l))
             l = 0;
@@ -307,6 +359,77 @@ void native_demodulator::payload(const cf* y, native_frame& frame)
     frame.channel = w.channel.h;
     frame.channel_error = w.channel.error_var;
     evaluate(frame);
+}
+
+//! What the transmitter adds to the carriers of a symbol, \p grid and \p added shifted, fft_len values.
+void native_demodulator::distort(const cf* grid, cf* added)
+{
+    auto& w = *d_work;
+    const int n = d_format.geometry().fft_len;
+    const float scale = std::sqrt(float(d_format.used().size()));
+    for (int i = 0; i < n; i++)
+        w.idft.get_inbuf()[(i + n / 2) % n] = grid[i];
+    w.idft.execute();
+    for (int i = 0; i < n; i++)
+        w.dft.get_inbuf()[i] = d_correction->distortion(w.idft.get_outbuf()[i] / scale);
+    w.dft.execute();
+    for (int i = 0; i < n; i++)
+        added[i] = w.dft.get_outbuf()[(i + n / 2) % n] * (scale / float(n));
+}
+
+/* The distortion is the transmitter's own doing, so it follows from the symbols as decided: twice around, decisions
+ * soft. The pilots, which no decision touches, say whether it helped: else the frame stays as it was. */
+void native_demodulator::undo_distortion(native_frame& frame, size_t first, size_t count)
+{
+    auto& w = *d_work;
+    const auto& g = d_format.geometry();
+    const qam& plain = qam_of(frame.header.bits_per_symbol);
+    const qam& c = native_format::constellation(frame.header);
+    const bool one_rail = c.bits() == 1;
+    const int levels = one_rail ? 2 : 1 << (c.bits() / 2);
+    const float spacing = (one_rail ? 2 : std::sqrt(6.0f / (float(levels) * float(levels) - 1))) *
+                          std::abs(c.points()[0] / plain.points()[0]); // a shaped payload's points are scaled
+    const size_t per = d_format.data_per_symbol();
+    std::vector<cf> x = frame.symbols, grid(size_t(g.fft_len)), added(size_t(g.fft_len));
+    double before = 0, after = 0;
+    for (int round = 0; round < 2; round++) {
+        before = after = 0;
+        for (size_t s = first; s < first + count; s++) {
+            std::fill(grid.begin(), grid.end(), cf(0));
+            const auto& carriers = g.data_set(s - 2);
+            const size_t at = (s - first) * per;
+            for (size_t j = 0; j < per; j++) {
+                const cf z = x[at + j];
+                const float noise = frame.symbol_noise[at + j];
+                grid[size_t(g.index(carriers[j]))] = { soft_level(z.real(), noise, levels, spacing),
+                                                       one_rail ? 0 : soft_level(z.imag(), noise, levels, spacing) };
+            }
+            const auto& pilots = g.pilot_set(s - 2);
+            for (size_t p = 0; p < pilots.size(); p++)
+                grid[size_t(g.index(pilots[p]))] = g.pilot_values(s - 2)[p];
+            distort(grid.data(), added.data());
+            for (size_t j = 0; j < per; j++)
+                x[at + j] = frame.symbols[at + j] - added[size_t(g.index(carriers[j]))];
+            const cf turn = cf(std::polar(1.0, w.phase[s]));
+            for (size_t p = 0; p < pilots.size(); p++) {
+                const size_t i = size_t(g.index(pilots[p]));
+                const cf e = w.y[s][i] - w.channel.h[i] * turn * grid[i];
+                before += std::norm(e);
+                after += std::norm(e - w.channel.h[i] * turn * added[i]);
+            }
+        }
+    }
+    const bool helps = after < before;
+    d_distrust = std::clamp(d_distrust + (helps ? -1 : 1), 0, most_distrust);
+    frame.corrected = helps ? 1 : -1;
+    const double pilots = double(count * g.pilot_set(0).size());
+    if (helps || !d_guard) {
+        frame.symbols = std::move(x);
+    } else if (pilots > 0) { // the noise was measured on symbols that the wrong correction had warped
+        const float ratio = float(std::max(1.0, before / pilots / std::max(w.noise_var, 1e-30)));
+        for (float& v : frame.symbol_noise)
+            v *= ratio;
+    }
 }
 
 void native_demodulator::evaluate(native_frame& frame) const

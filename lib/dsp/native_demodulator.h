@@ -28,6 +28,8 @@ struct DIFFUSION_API native_frame {
     std::vector<std::complex<float>> symbols; //!< equalised payload symbols, E|x|^2 = 1
     std::vector<float> symbol_noise;          //!< noise variance of each
     std::vector<float> llr;                   //!< payload bits as sent, positive for 1
+    int corrected = 0;                        //!< 1: what a fit knows of the radios was undone; -1: the guard refused
+    bool guarded = false;                     //!< the demapper's guard fell back to the classical one
     std::string note;                         //!< what a stage had to say, such as a missing model
 };
 
@@ -48,6 +50,10 @@ public:
     void set_estimator(std::shared_ptr<channel_stage> stage);
     channel_stage& estimator() { return *d_estimator; }
     void set_demapper(std::shared_ptr<demapper_stage> stage);
+    //! The demapper's guard, this one's and later ones'.
+    void set_guard(bool on);
+    //! Of the demapper's model; null without.
+    const waveform_correction* correction() const { return d_correction.get(); }
 
     //! Preamble and header of the frame that starts at y[0]. \p y: format().front_len() samples.
     native_frame front(const std::complex<float>* y, const sync_frame& sync);
@@ -64,10 +70,16 @@ private:
     void equalise(const native_frame& frame, size_t first, size_t count, std::vector<std::complex<float>>& x,
                   std::vector<float>& noise_var) const;
     void evaluate(native_frame& frame) const;
+    void distort(const std::complex<float>* grid, std::complex<float>* added);
+    void undo_distortion(native_frame& frame, size_t first, size_t count);
 
     native_format d_format;
     std::shared_ptr<channel_stage> d_estimator;
     std::shared_ptr<demapper_stage> d_demapper;
+    std::shared_ptr<const waveform_correction> d_correction;
+    int d_distrust = 0;          // of the correction: frames in which it did harm, less those in which it helped
+    unsigned d_frames = 0;
+    bool d_guard = true;
     std::unique_ptr<work> d_work;
 };
 

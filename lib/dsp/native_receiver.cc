@@ -11,6 +11,11 @@ native_receiver::native_receiver(const native_settings& settings, const sync_set
 
 void native_receiver::process(const std::complex<float>* in, size_t n, std::vector<native_frame>& frames)
 {
+    if (const auto* correction = d_demodulator.correction()) {
+        d_conditioned.resize(n);
+        correction->condition(in, d_conditioned.data(), n);
+        in = d_conditioned.data();
+    }
     d_buffer.insert(d_buffer.end(), in, in + n);
     d_sync.process(in, n, d_found);
     advance(frames, false);
@@ -90,6 +95,7 @@ void native_receiver::advance(std::vector<native_frame>& frames, bool end)
 
 void native_receiver::finish(native_frame&& frame, std::vector<native_frame>& frames)
 {
+    d_counters.guarded += frame.guarded || frame.corrected < 0;
     (frame.payload_ok ? d_counters.ok : d_counters.payload_failed)++;
     if (d_last_number >= 0)
         d_counters.missed += uint16_t(frame.header.number - d_last_number - 1);

@@ -13,6 +13,7 @@ struct DIFFUSION_API receiver_counters {
     uint64_t payload_failed = 0; //!< header right, payload CRC wrong
     uint64_t ok = 0;            //!< both right
     uint64_t missed = 0;        //!< gaps in the frame counter
+    uint64_t guarded = 0;       //!< a guard did without the model, or without its fit of the radios
     uint64_t truncated = 0;     //!< the stream ended, or was reset, inside the frame
 };
 
@@ -40,7 +41,7 @@ private:
 
     native_demodulator d_demodulator;
     frame_sync d_sync;
-    std::vector<std::complex<float>> d_buffer;
+    std::vector<std::complex<float>> d_buffer, d_conditioned;
     uint64_t d_base = 0;           // number of d_buffer[0] since the start or reset
     std::vector<sync_frame> d_found;
     size_t d_next = 0;             // first of d_found that is not dealt with

@@ -80,7 +80,8 @@ class ofdm_rx(gr.hier_block2):
     Output 0: payload bytes of frames whose CRC fits, as tagged packets (tags: length, frame, snr_db,
     evm_db, cfo). Output 1, with symbols=True: equalised payload symbols for a display.
     Message ports: "pdus" payloads; "metrics" a dictionary a frame; "frames" the same with the vectors of
-    every stage; "cmd" (in) a dictionary with any of estimator, demapper, estimator_model, demapper_model, compute_budget.
+    every stage; "cmd" (in) a dictionary with any of model (the diffusion demapper with a file that `fit receiver`
+    wrote), estimator, demapper, estimator_model, demapper_model, compute_budget.
 
     waveform: "native" (what ofdm_tx sends) or "stock" (what digital.ofdm_tx sends; ports and tags as those
     of digital.ofdm_rx: packet_length, packet_num, ofdm_sync_carr_offset). For "stock" the arguments of

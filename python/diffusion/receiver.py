@@ -33,6 +33,8 @@ class Receiver:
         self._refined = False  # whether they have
         #: What fit() chose: "ideal" (nothing fitted), "cells", "network", "gaussian", "linear" or "noise".
         self.choice = "ideal"
+        if self.law.fitted:  # a file that save_model() wrote
+            self.choice = self._engine.path_name
 
     @property
     def name(self):
@@ -230,6 +232,15 @@ class Receiver:
     def save(self, path):
         """Writes model name and fit to path (.npz)."""
         np.savez(path, model=self.name, path=self._engine.path, state=self.state(), choice=self.choice)
+
+    def save_model(self, path, facts=None):
+        """Writes a model file (.safetensors) that holds the fit: the same weights, for diffusion.Receiver(path) and
+        for the message (model . path) to a running block. facts: what else its description says of the fit."""
+        from pathlib import Path
+
+        from . import model_file
+        fit = {**{k: v for k, v in (facts or {}).items()}, "choice": self.choice, "state": self.state().tolist()}
+        return model_file.write_copy(self._engine.path, path, {"name": Path(path).stem, "measured": None, "fit": fit})
 
     @classmethod
     def load(cls, path, model=None):

@@ -83,6 +83,24 @@ void bind_native_link(py::module& m)
         .def_property_readonly("used_carriers", [](const native_modulator& s) { return s.format().used(); })
         .def_property_readonly("geometry", [](const native_modulator& s) { return s.format().geometry(); });
 
+    py::class_<waveform_correction>(m, "waveform_correction", "What a fit knows of two radios, and how to undo it.")
+        .def(py::init<const std::vector<double>&>(), py::arg("numbers"))
+        .def("condition",
+             [](const waveform_correction& self, const complex_array& x) {
+                 complex_array out(x.size());
+                 self.condition(x.data(), out.mutable_data(), size_t(x.size()));
+                 return out;
+             },
+             py::arg("x"), "Samples without the receiver's image and DC.")
+        .def("distortion",
+             [](const waveform_correction& self, const complex_array& t) {
+                 complex_array out(t.size());
+                 for (py::ssize_t i = 0; i < t.size(); i++)
+                     out.mutable_data()[i] = self.distortion(t.data()[i]);
+                 return out;
+             },
+             py::arg("t"), "What the transmitter adds to samples of unit mean power.");
+
     py::class_<native_frame>(m, "native_frame", "One frame as received, with every stage's output.")
         .def_readonly("sync", &native_frame::sync)
         .def_readonly("header_ok", &native_frame::header_ok)
@@ -96,6 +114,8 @@ void bind_native_link(py::module& m)
         .def_readonly("decided", &native_frame::decided)
         .def_readonly("phase_walk", &native_frame::phase_walk)
         .def_readonly("note", &native_frame::note)
+        .def_readonly("corrected", &native_frame::corrected)
+        .def_readonly("guarded", &native_frame::guarded)
         .def_property_readonly("channel", [](const native_frame& f) { return to_array(f.channel); })
         .def_property_readonly("channel_error", [](const native_frame& f) { return to_array(f.channel_error); })
         .def_property_readonly("symbols", [](const native_frame& f) { return to_array(f.symbols); })
@@ -136,6 +156,7 @@ void bind_native_link(py::module& m)
             d["payload_failed"] = c.payload_failed;
             d["ok"] = c.ok;
             d["missed"] = c.missed;
+            d["guarded"] = c.guarded;
             d["truncated"] = c.truncated;
             return d;
         });

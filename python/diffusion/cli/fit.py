@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fit a model to a measurement of hardware.
 
-example:
+examples:
+    gr-diffusion fit receiver capture -o mine.safetensors
     gr-diffusion fit pa amplifier.npz -o pa-lab.json
-    gr-diffusion fit noise quiet.sigmf-meta -o noise-lab.json
 """
 from . import _tasks
 

@@ -36,7 +36,7 @@ STUDIES = {**hardware.REFERENCE,
 
 
 # Studies with a module of their own, receiver_NAME.py: measure_study(args, model names) -> rows, printed.
-OWN_STUDIES = ("examination", "papers", "coded", "noise", "memory", "interference")
+OWN_STUDIES = ("examination", "papers", "coded", "noise", "memory", "interference", "fit")
 
 
 def add_arguments(parser):
