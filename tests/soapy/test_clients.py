@@ -102,7 +102,7 @@ def test_frames_received_through_the_server(server):
         sender.kill()
         sender.communicate()
     if "recv() TIMEOUT" in done.stderr + done.stdout:
-        pytest.skip("SoapySDRServer did not answer in time, three times: the machine is too busy")
+        pytest.skip("SoapySDRServer did not answer in time, three times")
     counters = [line for line in done.stdout.splitlines() if line.startswith("{")]
     assert counters, done.stdout + done.stderr
     assert ast.literal_eval(counters[0])["ok"] >= 60, done.stdout + done.stderr
