@@ -75,10 +75,13 @@ def candidates():
             return digital.ofdm_chanest_vcvc(preamble.astype(complex), second, 1), 64
         return diffusion.ofdm_channel_estimator_vcvc(model, preamble.astype(complex), second, 1, method=method), 64
 
-    def mimo(model, antennas, streams):
+    def mimo(model, antennas, streams, random=0):
+        """Orthogonal pilots, each antenna in its turn, or random QPSK."""
         rng = np.random.default_rng(1)
-        pilots = np.sqrt(0.5) * (rng.choice([-1, 1], (streams, streams, 2)) @ [1, 1j])  # Nt x Np, Np = Nt
-        return diffusion.mimo_channel_estimator(model, pilots.ravel().tolist(), NOISE_VAR), antennas * streams
+        pilots = np.eye(streams, dtype=complex)
+        if random:
+            pilots = np.sqrt(0.5) * (rng.choice([-1, 1], (streams, random, 2)) @ [1, 1j])
+        return diffusion.mimo_channel_estimator(model, pilots.ravel().tolist(), NOISE_VAR), antennas * pilots.shape[1]
 
     return {
         "copy": lambda: (blocks.copy(8), 1),
@@ -96,6 +99,8 @@ def candidates():
         "ofdm_channel_estimator_vcvc lmmse": lambda: estimator("", "lmmse"),
         "stock ofdm_chanest_vcvc": lambda: estimator(None, "stock"),
         "mimo_channel_estimator": lambda: mimo("ce-mimo64x16", 16, 64),
+        "mimo_channel_estimator, 16 QPSK pilots": lambda: mimo("ce-mimo64x16", 16, 64, 16),
+        "mimo_channel_estimator, 16 x 4": lambda: mimo("ce-mimo16x4", 4, 16),
         "impairments_cc": lambda: (diffusion.impairments_cc(), 1),
         "quantizer_cc": lambda: (diffusion.quantizer_cc(4), 1),
     }
