@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Receive-only: frames of ours through rtl_tcp's protocol, by gr-osmosdr and by the example flowgraph."""
 import os
-import signal
 import socket
 import struct
 import subprocess
@@ -138,11 +137,8 @@ def test_the_example_flowgraph(server, tmp_path):
         while time.monotonic() < end and not (received.is_file() and received.stat().st_size > 3000):
             assert process.poll() is None, (tmp_path / "log").read_text()[-2000:]
             time.sleep(0.1)
-        process.send_signal(signal.SIGTERM)
-        server.close()
-        process.wait(30)
     finally:
-        process.kill()
+        process.kill()  # see above: gr-osmosdr's source does not let a flowgraph end
         process.wait()
         log.close()
     text = received.read_bytes()
