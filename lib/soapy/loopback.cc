@@ -36,9 +36,10 @@ loopback::loopback(const SoapySDR::Kwargs& args)
     d_rx_chain.reset(d_seed ^ 0x7278);
     d_rx_chain.set("order", "rx");
     apply(); // presets are in fractions of the sample rate
-    // What finders, frontends and SoapyRemote put beside the settings.
-    static const std::set<std::string> about = { "driver", "medium", "seed",   "label", "serial",
-                                                 "type",   "device", "device_id", "product", "available" };
+    // What finders, frontends and SoapyRemote put beside the settings; its server takes "remote:" off.
+    static const std::set<std::string> about = { "driver",    "medium",  "seed",      "label", "serial", "type",
+                                                 "device",    "product", "available", "prot",  "format", "scale",
+                                                 "device_id", "mtu",     "window",    "ipver", "timeout", "priority" };
     for (const auto& [key, value] : args)
         if (!about.count(key) && key.rfind("remote", 0) != 0 && key.rfind("soapy", 0) != 0)
             writeSetting(key, value);

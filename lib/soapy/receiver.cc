@@ -146,13 +146,17 @@ receiver::chunk receiver::read(std::complex<float>* out, size_t n, long timeout_
 {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::microseconds(timeout_us);
     std::unique_lock<std::mutex> lock(d_mutex);
-    if (!d_active)
-        return { SOAPY_SDR_STREAM_ERROR, 0, false };
-    if (d_finite) {
-        if (d_left == 0)
+    // Nothing comes from a stream that is not on: SoapyRemote's server reads from the moment a stream is set up, and
+    // passes any error on to its client as fast as the network goes.
+    while (!d_active || (d_finite && d_left == 0)) {
+        if (std::chrono::steady_clock::now() >= deadline)
             return { SOAPY_SDR_TIMEOUT, 0, false };
-        n = std::min<size_t>(n, size_t(d_left));
+        lock.unlock();
+        std::this_thread::sleep_for(std::chrono::microseconds(500));
+        lock.lock();
     }
+    if (d_finite)
+        n = std::min<size_t>(n, size_t(d_left));
     const int64_t buffer = std::min<int64_t>(int64_t(d_settings.buffer_ms * 1e-3 * true_rate()) + int64_t(n),
                                              medium::ring_size / 2);
     const int64_t wanted = int64_t(std::min(n, piece));
@@ -175,7 +179,7 @@ receiver::chunk receiver::read(std::complex<float>* out, size_t n, long timeout_
         std::this_thread::sleep_for(std::chrono::microseconds(d_medium->fast() ? 50 : 200));
         lock.lock();
         if (!d_active)
-            return { SOAPY_SDR_STREAM_ERROR, 0, false };
+            return { SOAPY_SDR_TIMEOUT, 0, false };
     }
     chunk result{ int(n), time_of(d_next), false };
     for (size_t done = 0; done < n; done += piece)
