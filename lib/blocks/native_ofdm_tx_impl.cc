@@ -2,6 +2,8 @@
 #include "native_ofdm_tx_impl.h"
 #include "command.h"
 #include "modulation_name.h"
+#include <gnuradio/block_detail.h>
+#include <gnuradio/buffer_reader.h>
 #include <gnuradio/io_signature.h>
 #include <algorithm>
 #include <cmath>
@@ -164,6 +166,13 @@ int native_ofdm_tx_impl::take_stream(const uint8_t* in, int available)
     return used;
 }
 
+//! No byte is left and none will come. Asked for by zeros only: without them the scheduler sees it itself.
+bool native_ofdm_tx_impl::input_ended() const
+{
+    const auto reader = detail()->input(0);
+    return reader->done() && reader->items_available() == 0; // in this order: the last bytes come before the end
+}
+
 int native_ofdm_tx_impl::general_work(int noutput_items, gr_vector_int& ninput_items,
                                       gr_vector_const_void_star& input_items, gr_vector_void_star& output_items)
 {
@@ -209,6 +218,8 @@ int native_ofdm_tx_impl::general_work(int noutput_items, gr_vector_int& ninput_i
     }
     if (stream && consumed)
         consume(0, consumed);
+    if (d_continuous && produced == 0 && stream && input_ended())
+        return WORK_DONE;
     if (d_continuous && produced < noutput_items) {
         std::fill(out + produced, out + noutput_items, gr_complex(0));
         produced = noutput_items;

@@ -32,6 +32,7 @@ public:
 
 private:
     bool take_message();
+    bool input_ended() const;
     int take_stream(const uint8_t* in, int available);
     void send(const uint8_t* bytes, size_t length);
     void drop(const std::string& why);

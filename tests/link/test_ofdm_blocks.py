@@ -109,6 +109,23 @@ def test_bursts_carry_tags(packets):
     assert all(not np.any(x[s + n - 100:s + n]) for s, n in zip(starts, lengths))
 
 
+def test_a_file_in_continuous_frames_ends_the_flowgraph(tmp_path):
+    """file_source -> ofdm_tx -> file_sink ends with the file, its last frame whole."""
+    data = np.random.default_rng(SEED).bytes(3 * 112)
+    (tmp_path / "in").write_bytes(data)
+    tb = gr.top_block()
+    source = blocks.file_source(gr.sizeof_char, str(tmp_path / "in"))
+    tagged, sink = blocks.stream_to_tagged_stream(gr.sizeof_char, 1, 112, "packet_len"), blocks.vector_sink_c()
+    tx = diffusion.ofdm_tx("stream", transmission="continuous")
+    tb.connect(source, tagged, tx, sink)
+    ended = threading.Event()
+    threading.Thread(target=lambda: (tb.run(), ended.set()), daemon=True).start()
+    assert ended.wait(20), "still running"
+    assert tx.sent() == 3
+    received, rx = receive(noisy(np.array(sink.data(), np.complex64), 30))
+    assert bytes(received.data()) == data and rx.counters()["ok"] == 3
+
+
 def test_pdus_continuous_with_live_settings(packets):
     """PDUs both ways through a running flowgraph; modulation and stages change between frames."""
     tb = gr.top_block()

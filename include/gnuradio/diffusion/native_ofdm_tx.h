@@ -14,7 +14,7 @@ namespace gr::diffusion {
  * Packets come as PDUs on message port "pdus" (any . u8vector), or, with an input connected, as a tagged
  * byte stream; each leaves as one frame. Output: complex samples, a length tag in front of each burst,
  * tx_sob and tx_eob at its ends; with transmission "continuous" zeros fill the time between frames, so
- * that a radio never runs dry (and, with no stream input, the block never stops by itself).
+ * that a radio never runs dry, until the stream input ends (with no stream input, it never stops by itself).
  * Message port "cmd": a dictionary with any of "modulation", "fec", "amplitude", "shaping_snr_db".
  * What cannot be sent (too long, no length tag, not bytes) is dropped, counted and logged.
  */
