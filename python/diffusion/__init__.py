@@ -34,8 +34,11 @@ __version__ = version()
 
 
 def __getattr__(name):
-    # ZMQ is loaded by those who use it.
+    # ZMQ and gr-soapy are loaded by those who use them.
     if name == "remote_denoiser":
         from .remote_block import remote_denoiser
         return remote_denoiser
+    if name in ("radio_source", "radio_sink", "carousel_source", "carousel_sink"):
+        from . import radio_blocks
+        return getattr(radio_blocks, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

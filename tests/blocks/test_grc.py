@@ -48,7 +48,9 @@ def test_example_compiles(path, compiled):
 
 
 def headless(path):
-    return yaml.safe_load(path.read_text())["options"]["parameters"]["generate_options"] == "no_gui"
+    """Without a window and alone; pairs run in tests/hardware."""
+    d = yaml.safe_load(path.read_text())
+    return d["options"]["parameters"]["generate_options"] == "no_gui" and "pair" not in d["metadata"]
 
 
 @pytest.mark.parametrize("path", [p for p in EXAMPLES if headless(p)], ids=lambda p: p.stem)
