@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From a SoapySDR device into a recording, transmitting meanwhile if wanted."""
+import tempfile
 import time
 from pathlib import Path
 
@@ -7,44 +8,8 @@ import numpy as np
 from gnuradio import blocks, gr
 
 from . import link, playback
-from .radio import LEAD_S, TAIL_S, RadioError
+from .radio import AMPLITUDE, LEAD_S, TAIL_S, RadioError, open_device
 from .recording import open_recording, recording_sink, sent_description, write_metadata
-
-AMPLITUDE = 0.2  # RMS of what is sent
-
-
-def open_source(settings, antenna=None):
-    """A gr-soapy source with these settings."""
-    s = settings
-    from gnuradio import soapy
-    try:
-        source = soapy.source(s.device, "fc32", 1, "", "", [""], [""])
-        source.set_sample_rate(0, s.rate)
-        source.set_frequency(0, s.frequency)
-        if antenna is not None:
-            source.set_antenna(0, antenna)
-        if s.rx_gain is not None:
-            source.set_gain(0, s.rx_gain)
-    except Exception as e:  # SoapySDR's errors come as several types
-        raise RadioError(f"device '{s.device}' cannot be opened for reception ({e}); "
-                         "'SoapySDRUtil --find' lists what is there") from e
-    return source
-
-
-def open_sink(settings):
-    """A gr-soapy sink with these settings."""
-    s = settings
-    from gnuradio import soapy
-    try:
-        sink = soapy.sink(s.device, "fc32", 1, "", "", [""], [""])
-        sink.set_sample_rate(0, s.rate)
-        sink.set_frequency(0, s.frequency)
-        if s.tx_gain is not None:
-            sink.set_gain(0, s.tx_gain)
-    except Exception as e:
-        raise RadioError(f"device '{s.device}' cannot be opened for transmission ({e}); leave --send away to "
-                         "record only") from e
-    return sink
 
 
 def _ask(function, *args):
@@ -64,14 +29,20 @@ def state_of(source, settings):
             "bandwidth": _ask(source.get_bandwidth, 0), "tx_gain_db": settings.tx_gain, "sensors": sensors}
 
 
-def samples_to_send(settings, waveform, packets):
-    """IQ of the packets with silence around, RMS AMPLITUDE within frames."""
-    tb = gr.top_block("transmission")
-    source, sink = link.packet_source(packets), blocks.vector_sink_c()
-    tb.connect(source, *link.transmitter(settings, waveform), sink)
-    tb.run()
+def samples_to_send(settings, waveform, packets, path):
+    """IQ of the packets with silence around, RMS AMPLITUDE within frames, into a file; returns their number. A file,
+    because ten minutes are five gigabytes."""
     silence = np.zeros(int(LEAD_S * settings.rate), np.complex64)
-    return np.concatenate([silence, AMPLITUDE * np.array(sink.data(), np.complex64), silence])
+    silence.tofile(path)
+    tb = gr.top_block("transmission")
+    source, sink = link.packet_source(packets), blocks.file_sink(gr.sizeof_gr_complex, str(path), True)
+    level = blocks.multiply_const_cc(AMPLITUDE)
+    tb.connect(source, *link.transmitter(settings, waveform), level, sink)
+    tb.run()
+    sink.close()
+    with open(path, "ab") as f:
+        f.write(silence.tobytes())
+    return Path(path).stat().st_size // gr.sizeof_gr_complex
 
 
 def _packets(settings):
@@ -87,16 +58,22 @@ def record(name, settings, waveform="native", seconds=None, transmit=False, ante
     s = settings
     if seconds is not None and not 0 < seconds * s.rate < 2 ** 40:
         raise ValueError(f"seconds is {seconds}, use a positive number")
-    details, iq, data, packets = {}, None, None, None
+    with tempfile.TemporaryDirectory(prefix="gr-diffusion-") as folder:
+        return _record(name, s, waveform, seconds, transmit, antenna, description, annotate, overwrite,
+                       Path(folder) / "sent.c64")
+
+
+def _record(name, s, waveform, seconds, transmit, antenna, description, annotate, overwrite, scratch):
+    details, sent, data, packets = {}, 0, None, None
     if s.file:
         data, packets = _packets(s)
     if transmit:
-        iq = samples_to_send(s, waveform, packets)
-    count = int(seconds * s.rate) if seconds else (len(iq) + int(TAIL_S * s.rate) if transmit else int(s.rate))
-    source = open_source(s, antenna)
-    sink = open_sink(s) if transmit else None
+        sent = samples_to_send(s, waveform, packets, scratch)
+    count = int(seconds * s.rate) if seconds else (sent + int(TAIL_S * s.rate) if transmit else int(s.rate))
+    source = open_device("rx", s.device, s.rate, s.frequency, s.rx_gain, antenna)
+    sink = open_device("tx", s.device, s.rate, s.frequency, s.tx_gain) if transmit else None
     if packets:
-        whole = transmit and count >= len(iq)
+        whole = transmit and count >= sent
         details["sent"] = sent_description(packets, data, Path(s.file).name, {
             "waveform": waveform, "modulation": s.modulation, "fec": s.fec, "payload": s.payload,
             "transmitted": whole})
@@ -107,7 +84,7 @@ def record(name, settings, waveform="native", seconds=None, transmit=False, ante
     tb = gr.top_block("record")
     tb.connect(source, out)
     if transmit:
-        samples = blocks.vector_source_c(iq.tolist())
+        samples = blocks.file_source(gr.sizeof_gr_complex, str(scratch))
         tb.connect(samples, sink)
     _run(tb, out, count, s.rate)
     problems = []

@@ -231,6 +231,42 @@ print(len(r), len(r.read(len(r) - 10, 100)))
     assert done.stdout.split() == [str(1 << 27), "10"], done.stderr[-2000:]
 
 
+def test_recordings_stream_to_the_disk(tmp_path):
+    """240 MB are written with the memory that 8 MB took."""
+    code = f"""
+import resource
+from gnuradio import blocks, gr
+from gnuradio.diffusion import recording
+def record(name, count):
+    tb = gr.top_block()
+    source, sink = blocks.null_source(8), recording.recording_sink({str(tmp_path)!r} + name, 1e6, 1e9, count)
+    tb.connect(source, sink)
+    tb.run()
+    sink.close()
+    return sink.count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(*record("/short", 1_000_000), *record("/long", 30_000_000))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    short, before, long, after = map(int, done.stdout.split())
+    assert (short, long) == (1_000_000, 30_000_000) and after - before < 20_000  # kB
+    assert recording._file(tmp_path / "long", recording.DATA).stat().st_size == 8 * long
+
+
+def test_what_is_sent_streams_from_the_disk(tmp_path):
+    """samples_to_send: silence, the frames at their level, silence; what the flowgraph gives in memory."""
+    settings = link.Settings(rate=1e6)
+    packets = link.split(LETTER.read_bytes(), 112, 30)
+    count = recorder.samples_to_send(settings, "native", packets, tmp_path / "sent")
+    x = np.fromfile(tmp_path / "sent", np.complex64)
+    tb = gr.top_block()
+    source, sink = link.packet_source(packets), blocks.vector_sink_c()
+    tb.connect(source, *link.transmitter(settings, "native"), sink)
+    tb.run()
+    y, lead = np.array(sink.data(), np.complex64), int(0.2e6)
+    assert len(x) == count == len(y) + 2 * lead and not x[:lead].any() and not x[-lead:].any()
+    np.testing.assert_allclose(x[lead:-lead], 0.2 * y, atol=1e-6)
+
+
 def test_a_killed_recorder_leaves_a_usable_recording(tmp_path):
     x = (np.random.default_rng(1).standard_normal((2000, 2)) * 0.1).astype(np.float32).view(np.complex64)[:, 0]
     sink = recording.recording_sink(tmp_path / "killed", 1e6, 1e9, 10 ** 9)
