@@ -152,6 +152,7 @@ pmt::pmt_t native_ofdm_rx_impl::metrics(const dsp::native_frame& f) const
         put("frame", pmt::from_long(f.header.number));
         put("context", pmt::from_long(f.header.context));
         put("shaping", pmt::from_long(f.header.shaping));
+        put("pilots", pmt::mp(dsp::pilot_density_name(f.header.pilots)));
         put("length", pmt::from_long(f.header.length));
         put("modulation", pmt::mp(modulation_of_bits(f.header.bits_per_symbol)));
         put("fec", pmt::mp(dsp::fec_name(f.header.code)));

@@ -68,11 +68,14 @@ native_ofdm_tx_impl::native_ofdm_tx_impl(const std::string& modulation, const st
                 set_fec(pmt::symbol_to_string(value));
             else if (key == "amplitude")
                 set_amplitude(pmt::to_double(value));
+            else if (key == "pilots")
+                set_pilots(pmt::symbol_to_string(value));
             else if (key == "shaping_snr_db")
                 set_shaping_snr_db(pmt::is_number(value) ? pmt::to_double(value)
                                                          : std::numeric_limits<double>::quiet_NaN());
             else
-                throw std::invalid_argument("'" + key + "' is none of modulation, fec, amplitude, shaping_snr_db");
+                throw std::invalid_argument("'" + key +
+                                            "' is none of modulation, fec, amplitude, pilots, shaping_snr_db");
         });
     });
 }
@@ -246,6 +249,19 @@ void native_ofdm_tx_impl::set_shaping_snr_db(double snr_db)
 {
     gr::thread::scoped_lock lock(d_setlock);
     change(d_modulator.bits_per_symbol(), d_plain_fec, snr_db);
+}
+
+void native_ofdm_tx_impl::set_pilots(const std::string& pilots)
+{
+    const auto density = dsp::pilot_density_from_name(pilots);
+    gr::thread::scoped_lock lock(d_setlock);
+    d_modulator.set_pilots(density);
+}
+
+std::string native_ofdm_tx_impl::pilots() const
+{
+    gr::thread::scoped_lock lock(const_cast<native_ofdm_tx_impl*>(this)->d_setlock);
+    return dsp::pilot_density_name(d_modulator.pilots());
 }
 
 int native_ofdm_tx_impl::shaping() const

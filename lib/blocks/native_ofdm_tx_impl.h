@@ -23,6 +23,8 @@ public:
     void set_fec(const std::string& fec) override;
     void set_amplitude(double amplitude) override;
     void set_shaping_snr_db(double snr_db) override;
+    void set_pilots(const std::string& pilots) override;
+    std::string pilots() const override;
     int shaping() const override;
     std::string modulation() const override;
     std::string fec() const override;

@@ -318,8 +318,10 @@ public:
         std::vector<double> sorted(best_profile);
         std::nth_element(sorted.begin(), sorted.begin() + long(sorted.size() / 4), sorted.end());
         const double least = std::max(0.1 * best_profile[best_at], 10 * sorted[sorted.size() / 4]);
+        // Half a symbol earlier word 1 looks like itself: with a prefix that long the search ends short of it.
+        const size_t reach = size_t(std::min(g.cp_len - 1, g.fft_len / 2 - g.fft_len / 16));
         size_t first = best_at;
-        for (size_t t = best_at > size_t(g.cp_len) ? best_at - size_t(g.cp_len) + 1 : 0; t < best_at; t++)
+        for (size_t t = best_at > reach ? best_at - reach : 0; t < best_at; t++)
             if (best_profile[t] > least) {
                 first = t;
                 break;

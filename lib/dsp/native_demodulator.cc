@@ -101,7 +101,8 @@ void native_demodulator::set_guard(bool on)
 }
 
 
-void native_demodulator::transform(const cf* samples, size_t first, size_t count, double cfo)
+void native_demodulator::transform(const cf* samples, const native_header& header, size_t first, size_t count,
+                                   double cfo)
 {
     auto& w = *d_work;
     const auto& g = d_format.geometry();
@@ -129,8 +130,9 @@ void native_demodulator::transform(const cf* samples, size_t first, size_t count
             known = g.sync_word2;
         } else {
             known.assign(n, cf(0));
-            for (size_t p = 0; p < g.pilot_set(s - 2).size(); p++)
-                known[g.index(g.pilot_set(s - 2)[p])] = g.pilot_values(s - 2)[p];
+            const auto& map = d_format.geometry(header, s - 2);
+            for (size_t p = 0; p < map.pilot_set(s - 2).size(); p++)
+                known[g.index(map.pilot_set(s - 2)[p])] = map.pilot_values(s - 2)[p];
         }
     }
 }
@@ -236,12 +238,12 @@ void native_demodulator::measure_noise(native_frame& frame, size_t symbols)
     frame.noise_var = w.noise_var;
 }
 
-void native_demodulator::equalise(const native_frame&, size_t first, size_t count, std::vector<cf>& x,
+void native_demodulator::equalise(const native_frame& frame, size_t first, size_t count, std::vector<cf>& x,
                                   std::vector<float>& noise_var) const
 {
     auto& w = *d_work;
     const auto& g = d_format.geometry();
-    const size_t per = d_format.data_per_symbol();
+    const size_t per = d_format.geometry(frame.header, first - 2).data_set(0).size();
     x.resize(count * per);
     noise_var.resize(count * per);
     // What depends on the carrier alone: conj(h) / |h|^2 and the noise beside it.
@@ -255,7 +257,7 @@ void native_demodulator::equalise(const native_frame&, size_t first, size_t coun
     for (size_t s = first, at = 0; s < first + count; s++) {
         const float c = float(std::cos(w.phase[s])), d = -float(std::sin(w.phase[s]));
         const cf* const y = w.y[s].data();
-        for (int k : g.data_set(s - 2)) {
+        for (int k : d_format.geometry(frame.header, s - 2).data_set(s - 2)) {
             const int i = g.index(k);
             const cf h = w.inverse[i];
             const float re = h.real() * c - h.imag() * d, im = h.real() * d + h.imag() * c;
@@ -272,7 +274,7 @@ native_frame native_demodulator::front(const cf* y, const sync_frame& sync)
     frame.sync = sync;
     frame.cfo = sync.cfo;
     const size_t symbols = 2 + d_format.header_symbols();
-    transform(y, 0, symbols, sync.cfo);
+    transform(y, {}, 0, symbols, sync.cfo);
     // A noise variance of exactly 0 (a simulation) would make reliabilities infinite.
     const double n_over_used = double(d_format.geometry().fft_len) / double(d_format.used().size());
     const double power = std::max(sync.power, 1e-30);
@@ -303,7 +305,7 @@ void native_demodulator::payload(const cf* y, native_frame& frame)
     const auto& g = d_format.geometry();
     const size_t front_symbols = 2 + d_format.header_symbols();
     const size_t count = d_format.payload_symbols(frame.header), symbols = front_symbols + count;
-    transform(y, front_symbols, count, frame.sync.cfo);
+    transform(y, frame.header, front_symbols, count, frame.sync.cfo);
     const auto sent = header_points(d_format, frame.header);
     for (size_t s = 2, at = 0; s < front_symbols; s++)
         for (int k : g.data_set(s - 2))
@@ -389,14 +391,15 @@ void native_demodulator::undo_distortion(native_frame& frame, size_t first, size
     const int levels = one_rail ? 2 : 1 << (c.bits() / 2);
     const float spacing = (one_rail ? 2 : std::sqrt(6.0f / (float(levels) * float(levels) - 1))) *
                           std::abs(c.points()[0] / plain.points()[0]); // a shaped payload's points are scaled
-    const size_t per = d_format.data_per_symbol();
+    const size_t per = d_format.data_per_symbol(frame.header);
     std::vector<cf> x = frame.symbols, grid(size_t(g.fft_len)), added(size_t(g.fft_len));
     double before = 0, after = 0;
     for (int round = 0; round < 2; round++) {
         before = after = 0;
         for (size_t s = first; s < first + count; s++) {
             std::fill(grid.begin(), grid.end(), cf(0));
-            const auto& carriers = g.data_set(s - 2);
+            const auto& map = d_format.geometry(frame.header, s - 2);
+            const auto& carriers = map.data_set(s - 2);
             const size_t at = (s - first) * per;
             for (size_t j = 0; j < per; j++) {
                 const cf z = x[at + j];
@@ -404,9 +407,9 @@ void native_demodulator::undo_distortion(native_frame& frame, size_t first, size
                 grid[size_t(g.index(carriers[j]))] = { soft_level(z.real(), noise, levels, spacing),
                                                        one_rail ? 0 : soft_level(z.imag(), noise, levels, spacing) };
             }
-            const auto& pilots = g.pilot_set(s - 2);
+            const auto& pilots = map.pilot_set(s - 2);
             for (size_t p = 0; p < pilots.size(); p++)
-                grid[size_t(g.index(pilots[p]))] = g.pilot_values(s - 2)[p];
+                grid[size_t(g.index(pilots[p]))] = map.pilot_values(s - 2)[p];
             distort(grid.data(), added.data());
             for (size_t j = 0; j < per; j++)
                 x[at + j] = frame.symbols[at + j] - added[size_t(g.index(carriers[j]))];
@@ -422,7 +425,7 @@ void native_demodulator::undo_distortion(native_frame& frame, size_t first, size
     const bool helps = after < before;
     d_distrust = std::clamp(d_distrust + (helps ? -1 : 1), 0, most_distrust);
     frame.corrected = helps ? 1 : -1;
-    const double pilots = double(count * g.pilot_set(0).size());
+    const double pilots = double(count * (d_format.used().size() - per));
     if (helps || !d_guard) {
         frame.symbols = std::move(x);
     } else if (pilots > 0) { // the noise was measured on symbols that the wrong correction had warped
@@ -448,10 +451,10 @@ void native_demodulator::evaluate(native_frame& frame) const
     }
     double error = 0, signal = 0;
     const auto& g = d_format.geometry();
-    const size_t per = d_format.data_per_symbol();
+    const size_t per = d_format.data_per_symbol(frame.header);
     for (size_t i = 0, s = d_format.header_symbols(); i < x.size(); i += per, s++)
         for (size_t j = 0; j < per; j++) {
-            const double gain = std::norm(frame.channel[g.index(g.data_set(s)[j])]);
+            const double gain = std::norm(frame.channel[g.index(d_format.geometry(frame.header, s).data_set(s)[j])]);
             error += gain * std::norm(frame.symbols[i + j] - x[i + j]);
             signal += gain * std::norm(x[i + j]);
         }

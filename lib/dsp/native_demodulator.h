@@ -63,7 +63,7 @@ public:
 private:
     struct work;
 
-    void transform(const std::complex<float>* y, size_t first, size_t count, double cfo);
+    void transform(const std::complex<float>* y, const native_header& header, size_t first, size_t count, double cfo);
     void estimate_channel(const native_frame& frame, size_t symbols, bool final);
     void track_phase(const native_frame& frame, size_t symbols);
     void measure_noise(native_frame& frame, size_t symbols);

@@ -15,7 +15,7 @@ using cf = std::complex<float>;
 
 constexpr int stratum = 13; // neighbouring carriers that share a pilot in turn
 constexpr size_t header_bytes = 13;
-constexpr int version = 1;
+constexpr int version = 1, densities = 3; // in the header: version + density
 constexpr double least_repetition = 2.6;
 
 // Seeds of everything both ends must agree on. Changing one makes another waveform.
@@ -92,6 +92,19 @@ uint32_t take(const uint8_t*& bytes, int n)
 
 } // namespace
 
+pilot_density pilot_density_from_name(const std::string& name)
+{
+    for (int d = 0; d < densities; d++)
+        if (name == pilot_density_name(pilot_density(d)))
+            return pilot_density(d);
+    throw std::invalid_argument("pilots is '" + name + "'; use full, half or quarter");
+}
+
+const char* pilot_density_name(pilot_density density)
+{
+    return density == pilot_density::full ? "full" : density == pilot_density::half ? "half" : "quarter";
+}
+
 std::vector<uint32_t> random_permutation(size_t n, uint64_t seed)
 {
     std::vector<uint32_t> p(n);
@@ -165,25 +178,35 @@ native_format::native_format(const native_settings& settings)
     std::vector<std::vector<uint32_t>> turn;
     for (int s = 0; s < strata; s++)
         turn.push_back(random_permutation(stratum, pilot_seed + s));
-    random_source random(pilot_seed);
-    for (int symbol = 0; symbol < stratum; symbol++) {
-        std::vector<int> pilots, data;
-        std::vector<cf> values;
-        for (int s = 0; s < strata; s++)
-            for (int i = 0; i < stratum; i++) {
-                const int k = d_used[s * stratum + i];
-                if (i == int(turn[s][symbol])) {
-                    pilots.push_back(k);
-                    values.push_back(sign(random));
-                } else {
-                    data.push_back(k);
+    // Every step-th stratum in turn: a pilot's place moves on each time that its stratum's turn has come.
+    const auto place_pilots = [&](ofdm_geometry& to, int step, uint64_t seed) {
+        random_source random(seed);
+        for (int symbol = 0; symbol < stratum * step; symbol++) {
+            std::vector<int> pilots, data;
+            std::vector<cf> values;
+            for (int s = 0; s < strata; s++)
+                for (int i = 0; i < stratum; i++) {
+                    const int k = d_used[s * stratum + i];
+                    if ((s + symbol) % step == 0 && i == int(turn[s][symbol / step])) {
+                        pilots.push_back(k);
+                        values.push_back(sign(random));
+                    } else {
+                        data.push_back(k);
+                    }
                 }
-            }
-        g.pilot_carriers.push_back(pilots);
-        g.pilot_symbols.push_back(values);
-        g.occupied_carriers.push_back(data);
-    }
+            to.pilot_carriers.push_back(pilots);
+            to.pilot_symbols.push_back(values);
+            to.occupied_carriers.push_back(data);
+        }
+    };
+    place_pilots(g, 1, pilot_seed);
     g.normalise();
+    for (int d = 1; d < densities; d++) {
+        auto& sparse = d_sparse[d - 1];
+        sparse.fft_len = n;
+        sparse.cp_len = settings.cp_len;
+        place_pilots(sparse, 1 << d, pilot_seed + uint64_t(d));
+    }
 
     const size_t coded = payload_code::coded_bits(fec::cc_1_2, header_bytes * 8);
     const size_t per_symbol = 2 * data_per_symbol();
@@ -210,16 +233,16 @@ size_t native_format::payload_symbols(const native_header& header) const
 {
     if (header.shaping >= 0) {
         const size_t symbols = shaped(header)->symbols(size_t(header.length) * 8);
-        return (symbols + data_per_symbol() - 1) / data_per_symbol();
+        return (symbols + data_per_symbol(header) - 1) / data_per_symbol(header);
     }
     const size_t coded = payload_code::coded_bits(header.code, size_t(header.length) * 8);
-    const size_t per_symbol = data_per_symbol() * header.bits_per_symbol;
+    const size_t per_symbol = data_per_symbol(header) * header.bits_per_symbol;
     return (coded + per_symbol - 1) / per_symbol;
 }
 
 size_t native_format::payload_bits(const native_header& header) const
 {
-    return payload_symbols(header) * data_per_symbol() * header.bits_per_symbol;
+    return payload_symbols(header) * data_per_symbol(header) * header.bits_per_symbol;
 }
 
 size_t native_format::front_len() const
@@ -236,7 +259,7 @@ std::vector<uint8_t> native_format::encode_header(const native_header& h) const
 {
     std::vector<uint8_t> bytes;
     put(bytes, h.length, 2);
-    put(bytes, uint32_t(version << 4 | h.bits_per_symbol), 1);
+    put(bytes, uint32_t((version + int(h.pilots)) << 4 | h.bits_per_symbol), 1);
     const uint32_t index = uint32_t(std::max(h.shaping, 0));
     put(bytes, uint32_t(h.code) | (h.shaping < 0 ? 0 : 0x80 | index >> 8 << 5), 1);
     put(bytes, h.number, 2);
@@ -278,9 +301,11 @@ std::optional<native_header> native_format::decode_header(const float* llr) cons
         return std::nullopt;
     h.bits_per_symbol = modulation & 15;
     const int m = h.bits_per_symbol;
-    if (modulation >> 4 != version || (m != 1 && m != 2 && m != 4 && m != 6 && m != 8) ||
+    const int density = int(modulation >> 4) - version;
+    if (density < 0 || density >= densities || (m != 1 && m != 2 && m != 4 && m != 6 && m != 8) ||
         fec_number >= fec_names().size() || h.length > d_settings.max_payload)
         return std::nullopt;
+    h.pilots = pilot_density(density);
     h.code = fec(fec_number);
     if (fec_byte & 0x80) {
         h.shaping = int((fec_byte >> 5 & 3) << 8 | h.context);

@@ -22,6 +22,14 @@ struct DIFFUSION_API native_settings {
     }
 };
 
+/*! How many carriers of a payload symbol are pilots: fft_len/16, a half or a quarter of that. The rest carries data.
+ * The header says which, in its version field: full 1, half 2, quarter 3. */
+enum class pilot_density : uint8_t { full = 0, half = 1, quarter = 2 };
+
+//! "full", "half", "quarter". \throws std::invalid_argument
+DIFFUSION_API pilot_density pilot_density_from_name(const std::string& name);
+DIFFUSION_API const char* pilot_density_name(pilot_density density);
+
 //! What the header of a native frame says.
 struct DIFFUSION_API native_header {
     uint16_t length = 0;       //!< payload, bytes
@@ -29,6 +37,7 @@ struct DIFFUSION_API native_header {
     fec code = fec::cc_1_2;
     uint16_t number = 0;       //!< frame counter
     uint8_t context = 0;       //!< free for the application; 0 in a shaped frame
+    pilot_density pilots = pilot_density::full; //!< of the payload's symbols; the header's own are full
     int shaping = -1;          //!< composition index of a shaped payload, 0 to 1023, or -1
     uint32_t payload_crc = 0;  //!< CRC-32 of the payload
 };
@@ -40,7 +49,8 @@ struct DIFFUSION_API native_header {
  * The sync words are BPSK; word 1 sits on the even carriers, sqrt(2) strong, so that its halves are
  * equal. In every later symbol fft_len/16 carriers are pilots: one in each stratum of 13 neighbouring
  * carriers, at a place that a fixed random permutation of the stratum gives for each symbol. So the
- * pilots of a symbol are irregular, and 13 symbols together sound every carrier once.
+ * pilots of a symbol are irregular, and 13 symbols together sound every carrier once. With half or a quarter of
+ * the pilots, every second or fourth stratum has one, in turn: 26 or 52 symbols sound every carrier once.
  *
  * The header is 13 bytes, most significant byte first: length 2, version and modulation (4 bits each),
  * FEC 1, frame counter 2, context 1 (of a shaped frame, whose FEC byte has its highest bit set: the composition
@@ -60,9 +70,20 @@ public:
 
     const native_settings& settings() const { return d_settings; }
     const ofdm_geometry& geometry() const { return d_geometry; }
+    //! Where data and pilots are in symbol i of such a frame, counted from the header: data_set(i), pilot_set(i).
+    const ofdm_geometry& geometry(const native_header& header, size_t i) const
+    {
+        return i < d_header_symbols || header.pilots == pilot_density::full ? d_geometry
+                                                                            : d_sparse[size_t(header.pilots) - 1];
+    }
     //! Used carriers, ascending from the centre numbering's lowest.
     const std::vector<int>& used() const { return d_used; }
+    //! Of the header's symbols, and of the payload's.
     size_t data_per_symbol() const { return d_geometry.data_set(0).size(); }
+    size_t data_per_symbol(const native_header& header) const
+    {
+        return geometry(header, d_header_symbols).data_set(0).size();
+    }
     size_t header_symbols() const { return d_header_symbols; }
     //! Factor from the unnormalised inverse DFT to samples of unit mean power.
     double scale() const;
@@ -80,7 +101,7 @@ public:
     std::vector<uint8_t> encode_payload(const native_header& header, const uint8_t* payload) const;
     std::vector<uint8_t> decode_payload(const native_header& header, const float* llr) const;
 
-    //! Bits of the payload region: payload_symbols * data_per_symbol * bits_per_symbol.
+    //! Bits of the payload region: payload_symbols * data_per_symbol(header) * bits_per_symbol.
     size_t payload_bits(const native_header& header) const;
 
     //! The points of the payload's symbols: plain Gray QAM, or with the shaped payload's scale and prior.
@@ -91,6 +112,7 @@ private:
 
     native_settings d_settings;
     ofdm_geometry d_geometry;
+    ofdm_geometry d_sparse[2]; // half, quarter; data and pilots only
     std::vector<int> d_used;
     size_t d_header_symbols = 0;
     std::unique_ptr<cache> d_cache;

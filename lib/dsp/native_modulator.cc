@@ -65,6 +65,7 @@ std::vector<cf> native_modulator::modulate(const uint8_t* payload, size_t length
     h.number = d_number++;
     h.context = context;
     h.shaping = d_shaping;
+    h.pilots = d_pilots;
     h.payload_crc = crc32(payload, length);
     d_header = h;
 
@@ -92,10 +93,11 @@ std::vector<cf> native_modulator::modulate(const uint8_t* payload, size_t length
     size_t at = 0;
     for (size_t s = 0; s < symbols; s++) {
         std::vector<cf> shifted(g.fft_len);
-        for (int k : g.data_set(s))
+        const auto& map = d_format.geometry(h, s);
+        for (int k : map.data_set(s))
             shifted[g.index(k)] = points[at++];
-        for (size_t i = 0; i < g.pilot_set(s).size(); i++)
-            shifted[g.index(g.pilot_set(s)[i])] = g.pilot_values(s)[i];
+        for (size_t i = 0; i < map.pilot_set(s).size(); i++)
+            shifted[g.index(map.pilot_set(s)[i])] = map.pilot_values(s)[i];
         emit(shifted);
     }
     return out;

@@ -23,6 +23,9 @@ public:
      *  QAM. \throws std::invalid_argument, model_error: see shaped_payload::get() */
     void set_shaping(int index);
     int shaping() const { return d_shaping; }
+    //! Pilots of the payload's symbols; the header tells the receiver.
+    void set_pilots(pilot_density density) { d_pilots = density; }
+    pilot_density pilots() const { return d_pilots; }
     int bits_per_symbol() const { return d_bits; }
     fec code() const { return d_code; }
     const native_format& format() const { return d_format; }
@@ -41,6 +44,7 @@ private:
     int d_bits = 2;
     fec d_code = fec::cc_1_2;
     int d_shaping = -1;
+    pilot_density d_pilots = pilot_density::full;
     uint16_t d_number = 0;
     native_header d_header;
     std::unique_ptr<dft> d_dft;

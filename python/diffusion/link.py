@@ -23,6 +23,8 @@ from .radio import driver_of, exchange
 from .virtual_link import VirtualLink
 
 MODULATIONS = {"bpsk": 1, "qpsk": 2, "qam16": 4, "qam64": 6, "qam256": 8}
+PILOTS = ("full", "half", "quarter")
+ALL_PILOTS = "native-full"  # beside fewer pilots: the same packets in frames that have all of them
 LENGTH_TAG = "packet_len"
 CHAINS = {"classical": ("lmmse", "map"), "diffusion": ("diffusion", "diffusion")}
 
@@ -38,6 +40,7 @@ class Settings:
     fec: str = "ldpc-1/2"
     payload: int = 112      # bytes a frame, PREFIX included: one LDPC word
     frames: int = 150       # at least; the file goes round until they are sent
+    pilots: str = "full"    # of the native frames' payload: full, half, quarter
     taps: int = 6           # Rayleigh taps of the multipath, powers exp(-k/2), drawn for every frame
     # "memory": a medium within this process; "loopback": the same over the virtual radio, TX and RX as two
     # processes; else SoapySDR arguments, and a medium of the device's own
@@ -80,6 +83,8 @@ class Settings:
             raise ValueError(f"shaping needs amplitudes: modulation is '{self.modulation}', use qam16, qam64 or qam256")
         if self.fec not in compiled.fec_names():
             raise ValueError(f"fec is '{self.fec}', use one of {', '.join(compiled.fec_names())}")
+        if self.pilots not in PILOTS:
+            raise ValueError(f"pilots is '{self.pilots}', use one of {', '.join(PILOTS)}")
         if not PREFIX < self.payload <= 4096:
             raise ValueError(f"payload is {self.payload} bytes, use {PREFIX + 1} to 4096")
         if not 1 <= self.frames <= 60000:
@@ -179,8 +184,9 @@ class Transmission:
 
 def transmitter(settings, waveform):
     """The blocks from tagged packets to IQ of unit mean power, in a list to connect."""
-    if waveform == "native":
-        tx = ofdm_tx("stream", settings.modulation, settings.fec)
+    if waveform in ("native", ALL_PILOTS):
+        tx = ofdm_tx("stream", settings.modulation, settings.fec,
+                     pilots="full" if waveform == ALL_PILOTS else settings.pilots)
         if settings.shaping:
             tx.set_shaping_snr_db(settings.snr_db - settings.backoff_db + 2)  # ofdm_tx takes 2 dB off by itself
         return [tx]
@@ -249,8 +255,11 @@ def figures(reception, transmission, settings):
     sent = transmission.packets
     good = set(reception.packets) & set(sent)
     result = {"frames_sent": len(sent), "frames_ok": len(good), "per": 1 - len(good) / len(sent), "ber": None,
-              "evm_db": None, "gmi": None, "nmse_db": None, "net_rate": None, "cpu_s": reception.cpu_s}
+              "evm_db": None, "gmi": None, "nmse_db": None, "net_rate": None, "throughput": None,
+              "cpu_s": reception.cpu_s}
     result["net_rate"] = net_rate(reception, good)
+    if transmission.waveform != "stock" and not settings.shaping:
+        result["throughput"] = throughput(good, transmission, settings)
     result["per_interval"] = metrics.wilson(len(sent) - len(good), len(sent))
     detail = {"symbols": [], "channel": None, "notes": sorted({f["note"] for f in reception.frames if "note" in f})}
     if not reception.frames:
@@ -264,7 +273,8 @@ def figures(reception, transmission, settings):
         if not f["header_ok"] or not 0 <= n < len(sent) or f["length"] != len(sent[n]) or len(f["symbols"]) == 0:
             continue
         index = f.get("shaping", -1)
-        header = compiled.native_header(len(sent[n]), m, f["fec"] if index >= 0 else settings.fec, index)
+        header = compiled.native_header(len(sent[n]), m, f["fec"] if index >= 0 else settings.fec, index,
+                                        f.get("pilots", "full"))
         true_bits = modem.payload_bits(header, sent[n])
         llr = np.asarray(f["llr"], np.float32)
         if true_bits.size != llr.size:
@@ -309,6 +319,15 @@ def net_rate(reception, good):
     return 8 * sum(len(p) for p in good) / symbols if symbols else None
 
 
+def throughput(good, transmission, settings):
+    """Payload bits that arrived intact per sample of the frames sent (native, plain): pilots and losses together."""
+    modem = compiled.native_modulator()
+    pilots = "full" if transmission.waveform == ALL_PILOTS else settings.pilots
+    samples = sum(modem.frame_len(compiled.native_header(len(p), MODULATIONS[settings.modulation], settings.fec, -1,
+                                                         pilots)) for p in transmission.packets)
+    return 8 * sum(len(p) for p in good) / samples
+
+
 def run(settings, sweep=(), progress=lambda text: None):
     """The whole job; returns the results of --json and what the plots need."""
     settings.check()
@@ -339,6 +358,8 @@ def send(points, packets, shorter, progress):
     """[{waveform: Transmission}] for each of the settings; all but the first with fewer frames."""
     # digital.ofdm_tx cannot take packets of a whole long code word.
     first, waveforms = points[0], ("native",) if points[0].shaping else ("stock", "native")
+    if first.pilots != "full":
+        waveforms += (ALL_PILOTS,)
     if first.device == "loopback" or driver_of(first.device) == "loopback":
         with VirtualLink() as radio:
             if not first.ours:
@@ -363,6 +384,9 @@ def one_point(settings, sent, progress):
     if "stock" in sent:
         progress("stock receiver")
         receptions["stock"] = (receive_stock(sent["stock"].iq), sent["stock"])
+    if ALL_PILOTS in sent:
+        progress("classical receiver, all pilots")
+        receptions["classical, all pilots"] = (receive(sent[ALL_PILOTS].iq, *CHAINS["classical"]), sent[ALL_PILOTS])
     for name, (estimator, demapper) in CHAINS.items():
         progress(f"{name} receiver ({estimator}, {demapper})")
         receptions[name] = (receive(sent["native"].iq, estimator, demapper), sent["native"])

@@ -17,19 +17,22 @@ class ofdm_tx(gr.hier_block2):
     converter ends at 1.0 wants 0.25. guard: zeros behind each frame, samples (-1: two OFDM symbols).
     shaping_snr_db: None, or the SNR that shaped payloads are for (16-, 64-, 256-QAM): code and composition are
     the best that a link 2 dB worse bears, and travel in the header.
-    Message port "cmd": a dictionary with any of modulation, fec, amplitude, shaping_snr_db; so what a receiver
+    pilots: of the payload's symbols, "full" (fft_len / 16 a symbol), "half" or "quarter"; what they leave carries
+    data. The receiver learns it from each header.
+    Message port "cmd": a dictionary with any of modulation, fec, amplitude, pilots, shaping_snr_db; so what a receiver
     reports as snr_db, fed back, keeps the shaping right.
     """
 
     def __init__(self, packets="pdu", modulation="qpsk", fec="cc-1/2", transmission="burst", amplitude=1.0,
                  guard=-1, fft_len=64, cp_len=16, max_payload=4096, length_tag_key="packet_len",
-                 shaping_snr_db=None):
+                 shaping_snr_db=None, pilots="full"):
         if packets not in ("pdu", "stream"):
             raise ValueError(f"ofdm_tx: packets is '{packets}', use pdu or stream")
         inputs = gr.io_signature(1, 1, gr.sizeof_char) if packets == "stream" else gr.io_signature(0, 0, 0)
         gr.hier_block2.__init__(self, "ofdm_tx", inputs, gr.io_signature(1, 1, gr.sizeof_gr_complex))
         self.core = compiled.native_ofdm_tx(modulation, fec, transmission, amplitude, guard, fft_len, cp_len,
                                             max_payload, length_tag_key)
+        self.core.set_pilots(pilots)
         if shaping_snr_db is not None:
             self.core.set_shaping_snr_db(shaping_snr_db)
         for port in ("pdus", "cmd"):
@@ -48,6 +51,12 @@ class ofdm_tx(gr.hier_block2):
     def set_shaping_snr_db(self, snr_db):
         """None: plain payloads."""
         self.core.set_shaping_snr_db(float("nan") if snr_db is None else snr_db)
+
+    def set_pilots(self, pilots):
+        self.core.set_pilots(pilots)
+
+    def pilots(self):
+        return self.core.pilots()
 
     def shaping(self):
         """Composition index of the next frame, or -1."""

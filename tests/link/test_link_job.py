@@ -130,6 +130,21 @@ def test_command_delivers_the_file_and_the_report(tmp_path, root):
     assert "arrived intact" in done.stdout and str(report) in done.stdout
 
 
+def test_half_the_pilots_carry_more(tmp_path, root):
+    """--pilots: the classical chain also gets frames with all pilots; what half of them leave is throughput."""
+    out = tmp_path / "results.json"
+    done = start("--pilots", "half", "--in-process", "--frames", 40, "--snr", 14, "--json", out, "--quick",
+                 "--report", tmp_path / "r", "--file", root / "examples/letter.txt")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())["receivers"]
+    assert set(found) == {"stock", "classical, all pilots", "classical", "diffusion"}
+    # 27 symbols a frame with all pilots, 26 with half; a lost frame more or less is 2.5%.
+    gain = found["diffusion"]["throughput"] / found["classical, all pilots"]["throughput"]
+    assert gain == pytest.approx(27 / 26, abs=0.055)
+    assert found["diffusion"]["nmse_db"] < found["classical, all pilots"]["nmse_db"]
+    assert "throughput of diffusion with half pilots" in done.stdout
+
+
 def test_over_a_virtual_radio_of_the_users_own(tmp_path):
     """The same job with device arguments: a path and a 3-bit ADC of its own, in real time."""
     medium_name = f"link-{os.getpid()}"

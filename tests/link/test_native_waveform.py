@@ -269,3 +269,33 @@ def test_crc_is_the_one_of_zlib():
     tx, payloads, _ = transmit(rng, count=1)
     tx(payloads[0])
     assert tx.header.payload_crc == binascii.crc32(payloads[0])
+
+
+@pytest.mark.parametrize("fft_len", [64, 256])
+def test_fewer_pilots_are_irregular_and_sound_every_carrier(fft_len):
+    """A half and a quarter of the pilots: so many a symbol, each carrier once in 26 and 52 symbols, no two symbols alike."""
+    tx = diffusion.native_modulator(fft_len=fft_len)
+    front = tx.front_len // (fft_len + 16) - 2
+    for name, share in (("full", 1), ("half", 2), ("quarter", 4)):
+        header = diffusion.native_header(100, 2, "cc-1/2", -1, name)
+        sets = [tx.pilots_of(header, front + i) for i in range(13 * share)]
+        assert all(len(s) == fft_len // 16 // share for s in sets)
+        assert sorted(k for s in sets for k in s) == sorted(tx.used_carriers)
+        assert len(tx.pilots_of(header, 0)) == fft_len // 16  # the header's symbols keep all
+
+
+@pytest.mark.parametrize("pilots", ["half", "quarter"])
+def test_fewer_pilots_cross_a_channel_and_the_header_says_so(pilots):
+    rng = np.random.default_rng(17)
+    tx = diffusion.native_modulator()
+    tx.fec, tx.pilots = "ldpc-1/2", pilots
+    full = diffusion.native_modulator()
+    full.fec = "ldpc-1/2"
+    payloads = [rng.bytes(112) for _ in range(4)]
+    frames = [(full if i == 2 else tx)(p) for i, p in enumerate(payloads)]
+    assert len(frames[0]) < len(frames[2])
+    received = diffusion.native_receiver()(link(frames, 11, rng, 0.37, TAPS), True)
+    assert [f.payload for f in received] == payloads
+    assert [f.header.pilots for f in received] == [pilots, pilots, "full", pilots]
+    with pytest.raises(ValueError, match="pilots is 'some'"):
+        tx.pilots = "some"

@@ -15,7 +15,7 @@ namespace gr::diffusion {
  * byte stream; each leaves as one frame. Output: complex samples, a length tag in front of each burst,
  * tx_sob and tx_eob at its ends; with transmission "continuous" zeros fill the time between frames, so
  * that a radio never runs dry, until the stream input ends (with no stream input, it never stops by itself).
- * Message port "cmd": a dictionary with any of "modulation", "fec", "amplitude", "shaping_snr_db".
+ * Message port "cmd": a dictionary with any of "modulation", "fec", "amplitude", "pilots", "shaping_snr_db".
  * What cannot be sent (too long, no length tag, not bytes) is dropped, counted and logged.
  */
 class DIFFUSION_API native_ofdm_tx : virtual public gr::block
@@ -49,6 +49,9 @@ public:
      *  best that a link 2 dB worse than snr_db bears, and travel in each frame's header. 16-, 64- and 256-QAM. Plain
      *  payloads again: NaN, or by message a value that is no number. \param snr_db as the receiver reports it */
     virtual void set_shaping_snr_db(double snr_db) = 0;
+    //! \param pilots of the payload's symbols: "full" (fft_len/16 a symbol), "half", "quarter"; each header says it
+    virtual void set_pilots(const std::string& pilots) = 0;
+    virtual std::string pilots() const = 0;
     //! Composition index of the next frame, or -1.
     virtual int shaping() const = 0;
     virtual std::string modulation() const = 0;

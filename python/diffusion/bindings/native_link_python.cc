@@ -34,15 +34,18 @@ struct modem_receiver {
 void bind_native_link(py::module& m)
 {
     py::class_<native_header>(m, "native_header", "What the header of a native frame says.")
-        .def(py::init([](int length, int bits, const std::string& code, int shaping) {
+        .def(py::init([](int length, int bits, const std::string& code, int shaping, const std::string& pilots) {
                  native_header h;
+                 h.pilots = pilot_density_from_name(pilots);
                  h.shaping = shaping;
                  h.length = uint16_t(length);
                  h.bits_per_symbol = bits;
                  h.code = fec_from_name(code);
                  return h;
              }),
-             py::arg("length"), py::arg("bits_per_symbol"), py::arg("fec"), py::arg("shaping") = -1)
+             py::arg("length"), py::arg("bits_per_symbol"), py::arg("fec"), py::arg("shaping") = -1,
+             py::arg("pilots") = "full")
+        .def_property_readonly("pilots", [](const native_header& h) { return pilot_density_name(h.pilots); })
         .def_readonly("length", &native_header::length)
         .def_readonly("bits_per_symbol", &native_header::bits_per_symbol)
         .def_property_readonly("fec", [](const native_header& h) { return fec_name(h.code); })
@@ -62,6 +65,9 @@ void bind_native_link(py::module& m)
                       [](native_modulator& s, const std::string& name) { s.set_fec(fec_from_name(name)); })
         .def_property("shaping", &native_modulator::shaping, &native_modulator::set_shaping,
                       "Composition index of shaped payloads, or -1 for plain QAM.")
+        .def_property("pilots", [](const native_modulator& s) { return pilot_density_name(s.pilots()); },
+                      [](native_modulator& s, const std::string& name) { s.set_pilots(pilot_density_from_name(name)); },
+                      "Of the payload's symbols: full, half or quarter; the header tells the receiver.")
         .def_property_readonly("header", &native_modulator::header)
         .def("__call__",
              [](native_modulator& self, const py::bytes& payload, int context) {
@@ -79,6 +85,11 @@ void bind_native_link(py::module& m)
              },
              py::arg("header"), py::arg("payload"), "Bits of the payload's carriers, as sent.")
         .def("frame_len", [](const native_modulator& s, const native_header& h) { return s.format().frame_len(h); })
+        .def("pilots_of",
+             [](const native_modulator& s, const native_header& h, size_t i) {
+                 return s.format().geometry(h, i).pilot_set(i);
+             },
+             py::arg("header"), py::arg("symbol"), "Pilot carriers of a symbol, counted from the header's first.")
         .def_property_readonly("front_len", [](const native_modulator& s) { return s.format().front_len(); })
         .def_property_readonly("used_carriers", [](const native_modulator& s) { return s.format().used(); })
         .def_property_readonly("geometry", [](const native_modulator& s) { return s.format().geometry(); });

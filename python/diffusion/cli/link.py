@@ -22,6 +22,7 @@ from .common import JobError, UsageError, common_options, write_json
 COLUMNS = (("frames", "frames_sent", "{:.0f}"), ("arrived", "frames_ok", "{:.0f}"), ("PER", "per", "{:.3f}"),
            ("BER", "ber", "{:.2e}"), ("EVM dB", "evm_db", "{:.1f}"), ("GMI bit", "gmi", "{:.3f}"),
            ("NMSE dB", "nmse_db", "{:.1f}"), ("bit/sym", "net_rate", "{:.3f}"), ("CPU s", "cpu_s", "{:.2f}"))
+THROUGHPUT = ("bit/sample", "throughput", "{:.4f}")  # shown when frames with fewer pilots are beside full ones
 FIGURES = ("frames_sent", "frames_ok", "per", "ber", "evm_db", "gmi", "nmse_db", "cpu_s")
 SWEEP = (-6.0, -3.0, 3.0, 6.0)  # dB around --snr
 
@@ -39,6 +40,9 @@ def add_arguments(parser):
                         help="amplitude-shaped payloads in the native frames, for this SNR less 5 dB (fading), one code "
                              "word a frame; code and composition go in each header. 16-, 64-, 256-QAM (QPSK becomes "
                              "64-QAM); try --snr 22 --adc-bits 6")
+    parser.add_argument("--pilots", metavar="N", choices=("full", "half", "quarter"),
+                        help="of the native frames' payload: full, half, quarter; with fewer, the classical chain also "
+                             "gets frames with all pilots, and the table shows the throughput of both (%(default)s)")
     parser.add_argument("--payload", type=int, metavar="BYTES", help="bytes a frame (%(default)s)")
     parser.add_argument("--frames", type=int, metavar="N", help="frames to send, at least (%(default)s)")
     parser.add_argument("--device", metavar="ARGS",
@@ -57,7 +61,7 @@ def add_arguments(parser):
     from gnuradio.diffusion.link import Settings
     d = Settings()
     parser.set_defaults(snr=d.snr_db, adc_bits=d.adc_bits, preset=d.preset, constellation=d.modulation, fec=d.fec,
-                        payload=d.payload, frames=d.frames, device="loopback", rate=d.rate, freq=d.frequency)
+                        pilots=d.pilots, payload=d.payload, frames=d.frames, device="loopback", rate=d.rate, freq=d.frequency)
 
 
 def example_file():
@@ -71,10 +75,13 @@ def example_file():
 
 def table(receivers, width=11):
     """The figures as text; width of the first column."""
-    lines = [f"{'receiver':<{width}}" + "".join(f"{head:>10}" for head, _, _ in COLUMNS)]
+    columns = COLUMNS
+    if "classical, all pilots" in receivers:
+        columns, width = COLUMNS[:-1] + (THROUGHPUT,) + COLUMNS[-1:], max(width, 23)
+    lines = [f"{'receiver':<{width}}" + "".join(f"{head:>11}" for head, _, _ in columns)]
     for name, figure in receivers.items():
-        cells = [fmt.format(figure[key]) if figure.get(key) is not None else "-" for _, key, fmt in COLUMNS]
-        lines.append(f"{name:<{width}}" + "".join(f"{cell:>10}" for cell in cells))
+        cells = [fmt.format(figure[key]) if figure.get(key) is not None else "-" for _, key, fmt in columns]
+        lines.append(f"{name:<{width}}" + "".join(f"{cell:>11}" for cell in cells))
     return "\n".join(lines)
 
 
@@ -88,7 +95,7 @@ def run(args):
     settings = link.Settings(
         file=args.file or example_file(), snr_db=args.snr, adc_bits=args.adc_bits, preset=args.preset,
         modulation="qam64" if args.shaping and args.constellation == "qpsk" else args.constellation, fec=args.fec,
-        shaping=args.shaping, payload=args.payload, frames=args.frames,
+        shaping=args.shaping, pilots=args.pilots, payload=args.payload, frames=args.frames,
         device="memory" if args.in_process else args.device,
         rate=args.rate, frequency=args.freq, tx_gain=args.tx_gain, rx_gain=args.rx_gain, seed=args.seed)
     show = (lambda text: print(f"\r\033[K{text} ...", end="", file=sys.stderr, flush=True)) \
@@ -112,14 +119,25 @@ def run(args):
 
     print(f"{settings.file}: {len(results['data'])} bytes; {title_of(settings)}")
     print(table(results["receivers"]))
+    gain = throughput_gain(results["receivers"])
+    if gain is not None:
+        print(f"throughput of diffusion with {settings.pilots} pilots over the classical chain with all: {gain:+.1f}%")
     for name, arrived in results["arrived"].items():
-        print(f"{name:<11}the file {'arrived intact' if arrived else 'did not arrive'}")
+        print(f"{name:<11} the file {'arrived intact' if arrived else 'did not arrive'}")
     for name, detail in results["details"].items():
         for note in detail["notes"]:
-            print(f"{name:<11}{note}")
+            print(f"{name:<11} {note}")
     print(f"report: {report}  ({time.monotonic() - start:.0f} s)")
     write_json(args.json, machine_results(settings, results, report))
     return 0 if results["arrived"]["diffusion"] else 1
+
+
+def throughput_gain(receivers):
+    """Per cent, of the diffusion chain on frames with fewer pilots over the classical one on full ones; or None."""
+    full = receivers.get("classical, all pilots")
+    if full is None or not full["throughput"] or receivers["diffusion"]["throughput"] is None:
+        return None
+    return 100 * (receivers["diffusion"]["throughput"] / full["throughput"] - 1)
 
 
 def title_of(settings):
@@ -131,7 +149,8 @@ def title_of(settings):
     if settings.shaping:
         fec, index, rate = settings.mode()
         return f"{settings.modulation} shaped (composition {index}, {fec}, {rate:.3f} bit/symbol), {through}"
-    return f"{settings.modulation}, {settings.fec}, {through}"
+    pilots = "" if settings.pilots == "full" else f"{settings.pilots} pilots, "
+    return f"{settings.modulation}, {settings.fec}, {pilots}{through}"
 
 
 def machine_results(settings, results, report):
@@ -141,8 +160,9 @@ def machine_results(settings, results, report):
                          "adc_bits": settings.adc_bits if ours else None,
                          "preset": settings.preset if ours else None, "constellation": settings.modulation, "fec": settings.fec,
                          "payload": settings.payload, "frames": settings.frames, "taps": settings.taps,
-                         "device": settings.device, "seed": settings.seed},
-            "receivers": {name: {key: figure[key] for key in FIGURES + (("net_rate",) if settings.shaping else ())}
+                         "device": settings.device, "seed": settings.seed, "pilots": settings.pilots},
+            "receivers": {name: {key: figure[key] for key in FIGURES + (("net_rate",) if settings.shaping else ())
+                                 + (("throughput",) if settings.pilots != "full" else ())}
                           for name, figure in results["receivers"].items()},
             "report": str(report)}
 
