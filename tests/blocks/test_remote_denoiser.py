@@ -142,6 +142,13 @@ def test_wrong_noise_levels_and_messages():
     np.testing.assert_allclose(np.array(sink.data()), rx(y, 0.05)[0], atol=1e-6)
 
 
+def test_serve_on_a_network_without_keys_says_so():
+    process = subprocess.Popen([sys.executable, "-c", CODE, "serve", "rx-qam16", "--bind", "tcp://0.0.0.0:*", "--seconds",
+                                "0.2"], stdout=subprocess.PIPE, text=True)
+    out = process.communicate(timeout=60)[0]
+    assert process.returncode == 0 and "everybody on this network can use it" in out
+
+
 def test_serve_stops_cleanly_and_says_what_it_did(tmp_path):
     code = "import sys; from gnuradio.diffusion.cli import main; sys.exit(main())"
     report = tmp_path / "serve.json"

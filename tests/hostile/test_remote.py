@@ -210,6 +210,24 @@ def test_curve_keys_are_needed_where_set():
     server.stop()
 
 
+def test_a_worker_listens_on_this_machine_unless_told_otherwise():
+    import argparse
+    from gnuradio.diffusion.cli import serve
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser)
+    assert parser.parse_args(["rx-qam16"]).bind.startswith("tcp://127.0.0.1:")
+    assert remote.DEFAULT_ADDRESS.startswith("tcp://127.0.0.1:")
+    server = worker()  # at 127.0.0.1: another address of the same machine does not reach it
+    port = int(server.address.rsplit(":", 1)[1])
+    client = remote.Client([f"tcp://127.0.0.2:{port}"], "m", native, timeout=0.1)
+    for _ in range(20):
+        client(np.ones(4, np.complex64), 0.1)
+        time.sleep(0.02)
+    assert client.workers_alive() == 0 and server.counters["requests"] == 0
+    client.close()
+    server.stop()
+
+
 @pytest.mark.parametrize("arguments, named", [
     (dict(addresses=[]), "no worker address"), (dict(addresses=["nonsense"]), "nonsense"),
     (dict(addresses=["tcp://127.0.0.1:5"], timeout=0), "timeout is 0"),

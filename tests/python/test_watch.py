@@ -62,21 +62,35 @@ def test_a_running_block_is_watched(tmp_path, capsys):
     sources = [blocks.vector_source_b(x.tolist(), True) for x in (bits, wrong)]
     throttles = [blocks.throttle(1, 1e6) for _ in sources]
     metrics = diffusion.link_metrics("ber", period=0.1, address=address)
+    picture = tmp_path / "live.png"
     for i, (source, throttle) in enumerate(zip(sources, throttles)):
         tb.connect(source, throttle, (metrics, i))
     tb.start()
     try:
-        assert main(["watch", address, "--count", "10", "--timeout", "20", "--json", str(tmp_path / "w.json")]) == 0
+        assert main(["watch", address, "--count", "10", "--timeout", "20", "--json", str(tmp_path / "w.json"),
+                     "--png", str(picture)]) == 0
     finally:
         tb.stop()
         tb.wait()
     last = json.loads((tmp_path / "w.json").read_text())["reports"][-1]
+    assert picture.read_bytes().startswith(b"\x89PNG")  # on a machine without a screen
     assert last["ber"] == pytest.approx(0.1, abs=0.03) and last["ber_low"] <= last["ber"] <= last["ber_high"]
 
 
 def test_silence_and_bad_addresses_are_errors(publisher, capsys):
     assert main(["watch", publisher[1], "--timeout", "0.3"]) == 1
     assert "nothing came" in capsys.readouterr().err
+    socket, address = publisher
+    message = [b"link_metrics", json.dumps({"time": 1.0, "per": 0.5}).encode()]
+    stop = threading.Event()
+    thread = threading.Thread(target=lambda: [socket.send_multipart(message) for _ in iter(lambda: stop.wait(0.02), True)])
+    thread.start()
+    try:
+        assert main(["watch", address, "--count", "1", "--timeout", "20", "--png", "/nonexistent/live.png"]) == 1
+    finally:
+        stop.set()
+        thread.join()
+    assert "--png /nonexistent/live.png cannot be written" in capsys.readouterr().err
     assert main(["watch", "nowhere"]) == 1
     assert "is no address" in capsys.readouterr().err
 

@@ -136,7 +136,23 @@ def test_soapysdrutil_probes(medium):
     done = subprocess.run(["SoapySDRUtil", f"--probe=driver=loopback,medium={medium}"], capture_output=True, text=True,
                           timeout=60)
     assert done.returncode == 0 and "Timestamps: YES" in done.stdout and "key=adc_bits" in done.stdout
-    assert re.search(r"Channels: 1 Rx, 1 Tx", done.stdout) and "CS16" in done.stdout
+    assert re.search(r"Channels: 1 Rx, 1 Tx", done.stdout)
+    # every question has an answer, for both directions
+    rx, tx = (done.stdout.split(f"-- {way} Channel 0")[1].split("----\n", 1)[1] for way in ("RX", "TX"))
+    both = ("Full-duplex: YES", "Stream formats: CF32, CS16, CS8, CU8", "Native format: CF32 [full-scale=1]",
+            "Full freq range: [1, 6000] MHz", "RF freq range: [1, 6000] MHz", "Sample rates: ", "Filter bandwidths: ")
+    for words in (*both, "Antennas: RX", "Supports AGC: YES", "Full gain range: [0, 80] dB", "LNA gain range: [0, 30] dB",
+                  "VGA gain range: [0, 50] dB", "Corrections: DC removal"):
+        assert words in rx, words
+    for words in (*both, "Antennas: TX", "Full gain range: [0, 60] dB", "PAD gain range: [0, 60] dB"):
+        assert words in tx, words
+    for sensor in ("lo_locked", "rssi_dbm", "transmitters", "overflows", "underflows", "adc_clipped", "dac_clipped",
+                   "tx_first", "tx_next"):
+        assert re.search(rf"\* {sensor} \({sensor}\): (true|-?\d+)", done.stdout), sensor
+    keys = set(re.findall(r"\[key=(\w+)", done.stdout))
+    assert keys >= {"path_loss_db", "noise_dbm", "taps", "profile", "doppler_hz", "delay_ns", "clock_ppm", "tx_cfo_hz",
+                    "dac_bits", "adc_bits", "pacing", "fading", "tx_pa", "tx_backoff_db", "tx_iq_gain_db",
+                    "tx_phase_noise_deg", "rx_dc", "tx_taps", "tx_profile", "rx_iq_phase_deg"}
 
 
 def test_soapysdrutil_measures_the_rate(medium):

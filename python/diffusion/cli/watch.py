@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Show the figures that link_metrics publishes, as they come: a line each, or a live plot.
+"""Show the figures that link_metrics publishes, as they come: a line each, a live plot, or a picture for machines without a screen.
 
 example:
     gr-diffusion watch tcp://127.0.0.1:5599
     gr-diffusion watch tcp://127.0.0.1:5599 --plot
+    gr-diffusion watch tcp://127.0.0.1:5599 --png link.png
 """
 import json
 import math
 import time
+from pathlib import Path
 
 from .common import JobError, common_options, write_json
 
@@ -21,6 +23,8 @@ def add_arguments(parser):
     parser.add_argument("--count", type=int, metavar="N", help="stop after N reports (on and on)")
     parser.add_argument("--timeout", type=float, metavar="S", help="fail when nothing comes for so long (wait)")
     parser.add_argument("--plot", action="store_true", help="a window with the figures over time")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="the same as a picture, anew with every report; needs "
+                                                                 "no screen")
     common_options(parser, seed=False)
 
 
@@ -50,11 +54,16 @@ def line(figures):
 
 
 class Plot:
-    """One panel a figure, redrawn with every report."""
+    """One panel a figure, redrawn with every report: in a window, or in a file."""
 
-    def __init__(self):
+    def __init__(self, png=None):
+        self.png, self.plt, self.history = png, None, []
+        if png:
+            from matplotlib.figure import Figure
+            self.figure = Figure(figsize=(8, 6))
+            return
         import matplotlib.pyplot as plt
-        self.plt, self.history = plt, []
+        self.plt = plt
         plt.ion()
         self.figure = plt.figure("link_metrics")
 
@@ -71,8 +80,18 @@ class Plot:
                               [f.get(name + "_high", f[name]) for f in rows], alpha=0.25)
             axis.set_ylabel(label)
         axes[-1].set_xlabel("time, s")
+        if self.png:
+            try:
+                self.figure.savefig(self.png, format="png")
+            except OSError as e:
+                raise JobError(f"--png {self.png} cannot be written: {e.strerror}") from e
+            return
         self.figure.canvas.draw_idle()
-        self.plt.pause(0.01)
+        self.keep_alive()
+
+    def keep_alive(self):
+        if self.plt:
+            self.plt.pause(0.01)
 
 
 def run(args):
@@ -86,7 +105,8 @@ def run(args):
         socket.connect(args.address)
     except zmq.ZMQError as e:
         raise JobError(f"{args.address} is no address ({e}); use one like tcp://127.0.0.1:5599") from e
-    plot = Plot() if args.plot else None
+    plots = [Plot()] if args.plot else []
+    plots += [Plot(args.png)] if args.png else []
     reports, heard = [], time.monotonic()
     try:
         while args.count is None or len(reports) < args.count:
@@ -94,8 +114,8 @@ def run(args):
                 if args.timeout is not None and time.monotonic() - heard > args.timeout:
                     raise JobError(f"nothing came from {args.address} for {args.timeout:g} s; is link_metrics "
                                    "running with this address?")
-                if plot:
-                    plot.plt.pause(0.01)
+                for plot in plots:
+                    plot.keep_alive()
                 continue
             figures = parse(socket.recv_multipart())
             if figures is None:
@@ -103,7 +123,7 @@ def run(args):
             heard = time.monotonic()
             reports = (reports if args.count else reports[-KEPT:]) + [figures]
             print(line(figures), flush=True)
-            if plot:
+            for plot in plots:
                 plot.add(figures)
     except KeyboardInterrupt:
         pass
