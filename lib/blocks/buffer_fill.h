@@ -5,6 +5,7 @@
 #include <gnuradio/block_detail.h>
 #include <gnuradio/buffer.h>
 #include <gnuradio/buffer_reader.h>
+#include <chrono>
 #include <map>
 #include <string>
 
@@ -30,10 +31,44 @@ inline double output_fill(const gr::block_detail_sptr& detail)
     return most > 0 ? 1 - double(buffer->space_available()) / most : 0;
 }
 
-//! Steps that the budget allows now.
-inline size_t allowed_steps(dsp::step_budget& budget, const gr::block_detail_sptr& detail, size_t wanted)
+//! What share of its time a block works. Of the block's thread.
+class work_watch
 {
-    return budget.on() ? budget.allow(input_fill(detail), output_fill(detail), wanted) : budget.allow(0, 0, wanted);
+public:
+    //! One call of work: from here to the end of the scope.
+    class call
+    {
+    public:
+        explicit call(work_watch& watch) : d_watch(watch)
+        {
+            const auto now = clock::now();
+            const std::chrono::duration<double> whole = now - watch.d_begin, worked = watch.d_end - watch.d_begin;
+            watch.d_busy = worked.count() > 0 ? worked / whole : 0;
+            watch.d_begin = now;
+        }
+        ~call() { d_watch.d_end = clock::now(); }
+        call(const call&) = delete;
+        call& operator=(const call&) = delete;
+
+    private:
+        work_watch& d_watch;
+    };
+
+    //! Of the time between the last call's begin and this one's, 0 to 1; 0 in the first call.
+    double busy() const { return d_busy; }
+
+private:
+    using clock = std::chrono::steady_clock;
+    clock::time_point d_begin{}, d_end{};
+    double d_busy = 0;
+};
+
+//! Steps that the budget allows now.
+inline size_t allowed_steps(dsp::step_budget& budget, const work_watch& watch, const gr::block_detail_sptr& detail,
+                            size_t wanted)
+{
+    return budget.on() ? budget.allow(input_fill(detail), output_fill(detail), watch.busy(), wanted)
+                       : budget.allow(0, 0, 0, wanted);
 }
 
 //! As blocks report it.

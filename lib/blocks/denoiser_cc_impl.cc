@@ -20,7 +20,7 @@ denoiser_cc_impl::denoiser_cc_impl(const std::string& model, double noise_var, i
 {
     d_stage.set_mode(mode, true);
     d_budget.set_on(compute_budget);
-    d_budget.allow(0, 0, d_stage.wanted_steps());
+    d_budget.allow(0, 0, 0, d_stage.wanted_steps());
     message_port_register_out(pmt::mp("status"));
     message_port_register_in(pmt::mp("cmd"));
     set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
@@ -33,8 +33,9 @@ int denoiser_cc_impl::work(int noutput_items,
                            gr_vector_const_void_star& input_items,
                            gr_vector_void_star& output_items)
 {
+    const work_watch::call timed(d_watch);
     gr::thread::scoped_lock lock(d_setlock);
-    if (d_stage.use_steps(allowed_steps(d_budget, detail(), d_stage.wanted_steps())))
+    if (d_stage.use_steps(allowed_steps(d_budget, d_watch, detail(), d_stage.wanted_steps())))
         publish_budget();
     if (!d_stage.receiver().uses_table())
         d_budget.count(uint64_t(noutput_items));

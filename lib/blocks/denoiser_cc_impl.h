@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include "buffer_fill.h"
 #include "dsp/step_budget.h"
 #include "receiver_stage.h"
 #include <gnuradio/diffusion/denoiser_cc.h>
@@ -44,6 +45,7 @@ private:
 
     receiver_stage d_stage;
     dsp::step_budget d_budget;
+    work_watch d_watch;
     std::vector<gr::tag_t> d_tags;
 };
 

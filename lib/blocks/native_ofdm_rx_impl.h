@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dsp/native_receiver.h"
+#include "buffer_fill.h"
 #include "dsp/step_budget.h"
 #include "rate_limited.h"
 #include <gnuradio/diffusion/native_ofdm_rx.h>
@@ -52,6 +53,7 @@ private:
     std::vector<dsp::native_frame> d_frames;
     std::deque<output> d_pending[2];
     dsp::step_budget d_budget;
+    work_watch d_watch;
     uint64_t d_received = 0; // samples given to the receiver
     uint64_t d_origin = 0;   // number of the receiver's sample 0
     bool d_flushed = false;

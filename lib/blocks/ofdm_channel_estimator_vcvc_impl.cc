@@ -74,6 +74,7 @@ int ofdm_channel_estimator_vcvc_impl::general_work(int noutput_items, gr_vector_
                                                    gr_vector_const_void_star& input_items,
                                                    gr_vector_void_star& output_items)
 {
+    const work_watch::call timed(d_watch);
     gr::thread::scoped_lock lock(d_setlock);
     const auto* in = static_cast<const gr_complex*>(input_items[0]);
     auto* out = static_cast<gr_complex*>(output_items[0]);
@@ -82,7 +83,7 @@ int ofdm_channel_estimator_vcvc_impl::general_work(int noutput_items, gr_vector_
     const int preamble = d_estimator.symbols(), frame = preamble + d_data_symbols;
     const int frames = std::min(noutput_items / d_data_symbols, ninput_items[0] / frame);
     if (frames > 0) {
-        d_estimator.set_steps(allowed_steps(d_budget, detail(), d_estimator.trained_steps()));
+        d_estimator.set_steps(allowed_steps(d_budget, d_watch, detail(), d_estimator.trained_steps()));
         d_budget.count(uint64_t(frames));
     }
     for (int i = 0; i < frames; i++) {
@@ -161,7 +162,7 @@ void ofdm_channel_estimator_vcvc_impl::change(const std::string& method, const s
     gr::thread::scoped_lock lock(d_setlock);
     d_estimator.use(made);
     d_method = method;
-    d_budget.allow(0, 0, d_estimator.trained_steps());
+    d_budget.allow(0, 0, 0, d_estimator.trained_steps());
     d_model = model;
 }
 

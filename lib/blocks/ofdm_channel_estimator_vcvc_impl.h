@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dsp/preamble_estimator.h"
+#include "buffer_fill.h"
 #include "dsp/step_budget.h"
 #include <gnuradio/diffusion/ofdm_channel_estimator_vcvc.h>
 #include <atomic>
@@ -39,6 +40,7 @@ private:
 
     dsp::preamble_estimator d_estimator;
     dsp::step_budget d_budget;
+    work_watch d_watch;
     const int d_data_symbols;
     std::string d_method, d_model;
     float d_noise_var = -1;

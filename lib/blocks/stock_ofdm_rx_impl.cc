@@ -228,13 +228,14 @@ int stock_ofdm_rx_impl::general_work(int noutput_items,
 
 void stock_ofdm_rx_impl::receive(const gr_complex* in, int n, bool flush)
 {
+    const work_watch::call timed(d_watch);
     d_frames.clear();
     const uint64_t origin = d_origin;
     {
         gr::thread::scoped_lock lock(d_setlock);
         const size_t before = d_frames.size();
         auto& stage = d_receiver.demodulator().estimator();
-        stage.set_steps(allowed_steps(d_budget, detail(), stage.trained_steps()));
+        stage.set_steps(allowed_steps(d_budget, d_watch, detail(), stage.trained_steps()));
         d_receiver.process(in, size_t(n), d_frames);
         d_budget.count(d_frames.size() - before);
         if (flush) {

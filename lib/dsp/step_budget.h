@@ -7,12 +7,15 @@
 
 namespace gr::diffusion::dsp {
 
-/*! How many sampler steps a block may take, from how full its buffers are.
+/*! How many sampler steps a block may take, from how full its buffers are and how little it rests.
  *
- * A block whose input is three quarters full and whose output is at most half full is behind: those after it
- * wait for it, not it for them. Behind four calls in a row halves the steps, down to 1. A block whose input is
- * at most half full, or whose output is more than three quarters full, has time: sixteen such calls in a row
- * double them, up to the number wanted. What lies between changes nothing, so the count does not swing. */
+ * A block is behind if those after it wait for it, not it for them: its output is at most half full, and its
+ * input is three quarters full or it has worked nine tenths of the time since its last call. (The input alone
+ * does not tell: a source on the same core refills half of it at a time.) Behind four calls in a row halves the
+ * steps, down to 1. A block has time if its output is more than three quarters full, or if its input is at most
+ * half full and it has worked at most two fifths of the time: sixteen such calls in a row double the steps, up to
+ * the number wanted. What lies between changes nothing; doubling two fifths stays below nine tenths, so the count
+ * does not swing. */
 class DIFFUSION_API step_budget
 {
 public:
@@ -22,9 +25,10 @@ public:
     void set_on(bool on);
     bool on() const { return d_on; }
 
-    /*! Before each call of work: \p input, \p output the share of each buffer that is full, 0 to 1.
+    /*! Before each call of work: \p input, \p output the share of each buffer that is full, \p busy the share of
+     *  the time since the last call that was spent in it, all 0 to 1.
      *  \returns the steps to take, 1 to \p wanted */
-    size_t allow(double input, double output, size_t wanted);
+    size_t allow(double input, double output, double busy, size_t wanted);
     //! What was worked on with the steps allowed last: symbols or frames.
     void count(uint64_t items) { d_reduced += d_steps < d_wanted ? items : 0; }
 

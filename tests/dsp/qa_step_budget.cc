@@ -5,11 +5,11 @@
 using gr::diffusion::dsp::step_budget;
 
 namespace {
-size_t calls(step_budget& b, int n, double input, double output, size_t wanted)
+size_t calls(step_budget& b, int n, double input, double output, size_t wanted, double busy = 0)
 {
     size_t steps = 0;
     for (int i = 0; i < n; i++)
-        steps = b.allow(input, output, wanted);
+        steps = b.allow(input, output, busy, wanted);
     return steps;
 }
 } // namespace
@@ -44,7 +44,7 @@ BOOST_AUTO_TEST_CASE(a_full_output_or_a_moment_is_not_behind)
     BOOST_TEST(calls(b, 1000, 1, 1, 8) == 8u); // those after it are the slow ones
     for (int i = 0; i < 100; i++) {
         calls(b, step_budget::patience - 1, 1, 0, 8);
-        BOOST_TEST(b.allow(0.6, 0, 8) == 8u);
+        BOOST_TEST(b.allow(0.6, 0, 0, 8) == 8u);
     }
     BOOST_TEST(b.lowered() == 0u);
 }
@@ -65,8 +65,18 @@ BOOST_AUTO_TEST_CASE(another_number_wanted_or_off_starts_anew)
     step_budget b;
     b.set_on(true);
     calls(b, 1000, 1, 0, 20);
-    BOOST_TEST(b.allow(1, 0, 6) == 6u);
+    BOOST_TEST(b.allow(1, 0, 0, 6) == 6u);
     calls(b, 1000, 1, 0, 6);
     b.set_on(false);
-    BOOST_TEST(b.allow(1, 0, 6) == 6u);
+    BOOST_TEST(b.allow(1, 0, 0, 6) == 6u);
+}
+
+BOOST_AUTO_TEST_CASE(without_rest_it_is_behind_however_empty_the_input)
+{
+    step_budget b;
+    b.set_on(true);
+    BOOST_TEST(calls(b, step_budget::patience, 0.3, 0, 8, 0.95) == 4u);
+    BOOST_TEST(calls(b, 1000, 0.3, 0, 8, 0.5) == 4u); // neither behind nor with time to spare
+    BOOST_TEST(calls(b, step_budget::confidence, 0.3, 0, 8, 0.4) == 8u);
+    BOOST_TEST(calls(b, 1000, 0.3, 0.6, 8, 1) == 8u); // its output fills: those after it are slower
 }

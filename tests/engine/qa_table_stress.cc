@@ -72,6 +72,7 @@ BOOST_AUTO_TEST_CASE(everything_at_once)
             tabulated_receiver(gentle(), steps, fixed).process(y.data(), expected.back().data(), nullptr, y.size());
         }
     tabulated_receiver table(gentle(), 1, c);
+    table.set_noise_var(level[0]); // before the threads: set_steps() first would ask for the configuration's level
     std::atomic<bool> stop{ false };
     std::thread noise([&] {
         for (int i = 0; !stop; i++) {
