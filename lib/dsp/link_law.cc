@@ -2,6 +2,7 @@
 #include "link_law.h"
 #include "centroid_fit.h"
 #include "link_likelihood.h"
+#include "marginal_fit.h"
 #include <algorithm>
 #include <cmath>
 
@@ -230,6 +231,13 @@ link_law link_law::refined(const std::vector<std::complex<float>>& points, const
         if (round >= 2 && largest < (clear ? 0.01 : 0.003) * std::sqrt(law.additive))
             break;
     }
+    // A radio of few parameters, unless the symbols' own deviations are worth what they cost.
+    const marginal_fit radio(points, index, known_y, known, y, n, step, half);
+    link_law other = law;
+    const double worth = radio.fit({ told ? noise_var : additive, told ? stated_spread : unknown_spread }, other);
+    const double here = radio.log_likelihood(mean, law.additive, phase_std) - centroids.used() - 2;
+    if (worth > here)
+        law = other;
     if (!told)
         law.fit_noise_var = fit_noise_var + law.additive - additive;
     return law.fit_noise_var > 0 ? law : *this;

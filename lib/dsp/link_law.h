@@ -37,7 +37,8 @@ struct DIFFUSION_API link_law {
                         size_t n, double noise_var, const adc_grid& grid);
 
     /*! The law of fit(), and its known symbols, by what more is received, the symbols of which are not known:
-     *  expectation maximisation (Dempster et al. 1977), each cell's symbols weighted by their posteriors.
+     *  expectation maximisation (Dempster et al. 1977), each cell's symbols weighted by their posteriors, or a
+     *  marginal_fit, whichever is worth more.
      *  \param index, known_y, known what fit() got
      *  \param y, n further samples on the same grid
      *  \param noise_var of y, a narrow prior; <= 0: not known, then it is estimated

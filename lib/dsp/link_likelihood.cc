@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "link_likelihood.h"
 #include "cell_table.h"
+#include "rail_cell.h"
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 #include <tuple>
@@ -11,69 +11,10 @@ namespace gr::diffusion::dsp {
 
 namespace {
 
-constexpr double reach = 9;       // standard deviations beyond which a Gaussian is 0 here
 constexpr double least = 1e-13;   // probability of any cell: a fit survives what cannot be
 constexpr double least_log = -25; // of a cell's probability by the likeliest symbol
 constexpr double least_posterior = 2e-3;
 constexpr double node_reach = 3.3, node_spacing = 1.2;
-
-/*! Phi and phi by cubic Hermite interpolation of a table: 1e-9, enough for fitting, and ten times as quick as erfc. */
-class normal_table
-{
-public:
-    normal_table()
-    {
-        for (size_t i = 0; i < size; i++) {
-            const double x = (double(i) - centre) / per_unit;
-            d_cdf[i] = 0.5 * std::erfc(-x * M_SQRT1_2);
-            d_pdf[i] = std::exp(-x * x / 2) / std::sqrt(2 * M_PI);
-        }
-    }
-
-    //! (Phi(x), phi(x))
-    std::pair<double, double> operator()(double x) const
-    {
-        const double t = x * per_unit + centre;
-        if (!(t > 0))
-            return { 0, 0 };
-        if (t >= double(size - 1))
-            return { 1, 0 };
-        const size_t i = size_t(t);
-        const double u = t - double(i), h = 1 / per_unit;
-        const double a = d_cdf[i], b = d_cdf[i + 1], da = h * d_pdf[i], db = h * d_pdf[i + 1];
-        const double c2 = 3 * (b - a) - 2 * da - db, c3 = 2 * (a - b) + da + db;
-        return { a + u * (da + u * (c2 + u * c3)), (da + u * (2 * c2 + 3 * u * c3)) * per_unit };
-    }
-
-private:
-    static constexpr double per_unit = 64, centre = reach * per_unit;
-    static constexpr size_t size = 2 * size_t(centre) + 1;
-    std::array<double, size> d_cdf, d_pdf;
-};
-
-const normal_table& normal()
-{
-    static const normal_table table;
-    return table;
-}
-
-struct cell {
-    double p, slope; // of a rail's cell, and by the rail's mean
-};
-
-cell rail(double mean, double deviation, int k, double step, int half)
-{
-    const auto& phi = normal();
-    const double scale = 1 / deviation;
-    // In the upper half mirrored, so that small tails are differences of small numbers.
-    const bool up = (k + 0.5) * step > mean;
-    const int l = up ? -k - 1 : k;
-    const double m = up ? -mean : mean;
-    const auto low = l <= -half ? std::pair<double, double>{ 0, 0 } : phi((l * step - m) * scale);
-    const auto high = l >= half - 1 ? std::pair<double, double>{ 1, 0 } : phi(((l + 1) * step - m) * scale);
-    const double slope = (low.second - high.second) * scale;
-    return { high.first - low.first, up ? -slope : slope };
-}
 
 } // namespace
 
@@ -170,8 +111,8 @@ double link_likelihood::log_likelihood(const std::vector<double>& mean, double a
         const double re = mean[2 * s.symbol], im = mean[2 * s.symbol + 1];
         double p = least, by_re = 0, by_im = 0;
         for (const auto& node : nodes) {
-            const cell a = rail(re * node.cosine - im * node.sine, deviation, s.re, d_step, d_half);
-            const cell b = rail(re * node.sine + im * node.cosine, deviation, s.im, d_step, d_half);
+            const rail_cell a = rail_cell::of(re * node.cosine - im * node.sine, deviation, s.re, d_step, d_half);
+            const rail_cell b = rail_cell::of(re * node.sine + im * node.cosine, deviation, s.im, d_step, d_half);
             p += node.weight * a.p * b.p;
             const double da = node.weight * a.slope * b.p, db = node.weight * a.p * b.slope;
             by_re += da * node.cosine + db * node.sine;
@@ -200,7 +141,7 @@ void link_likelihood::precision(const std::vector<double>& mean, double additive
             one = 1 / (variance + d_step * d_step / 12);
         else
             for (int k = -d_half; k < d_half; k++) {
-                const cell c = rail(mean[r], std::sqrt(variance), k, d_step, d_half);
+                const rail_cell c = rail_cell::of(mean[r], std::sqrt(variance), k, d_step, d_half);
                 if (c.p > least)
                     one += c.slope * c.slope / c.p;
             }

@@ -80,6 +80,42 @@ def gmi_scale(bits, llr):
     return float(np.exp((lo + hi) / 2))
 
 
+def gmi_scale_interval(bits, llr):
+    """(scale, lo, hi): gmi_scale with its 95% interval, the sandwich of an M-estimator (Huber 1967); symbols are
+    independent, bits of a symbol need not be."""
+    scale = gmi_scale(bits, llr)
+    signed = np.where(np.asarray(bits) != 0, 1.0, -1.0) * np.asarray(llr, np.float64)
+    wrong = 1 / (1 + np.exp(np.clip(scale * signed, -700, 700)))
+    score = (wrong * signed).sum(-1)  # the loss by the scale, sign changed
+    curvature = (wrong * (1 - wrong) * signed ** 2).sum(-1).mean()
+    half = Z95 * score.std() / np.sqrt(len(score)) / curvature if curvature > 0 else np.inf
+    return scale, scale - half, scale + half
+
+
+def reliability(bits, llr, edges):
+    """(n, 5) for the bins between edges of the LLR: how many, mean claimed P(1), measured P(1), its Wilson interval. A
+    bit and its LLR count with both signs (an LLR of a 0 is one of the opposite sign for a 1), so bins are symmetric."""
+    sign = np.where(np.asarray(bits).ravel() != 0, 1.0, -1.0)
+    size, right = np.abs(np.asarray(llr, np.float64).ravel()), (np.asarray(llr).ravel() * sign > 0)
+    at = np.digitize(size, edges) - 1
+    out = []
+    for k in range(len(edges) - 1):
+        here = at == k
+        n = int(here.sum())
+        if n == 0:
+            continue
+        ties = here & (size == 0)
+        good = int(right[here].sum()) + int(ties.sum()) // 2
+        out.append((n, float(np.mean(1 / (1 + np.exp(-size[here])))), good / n, *wilson(good, n)))
+    return np.array(out).reshape(-1, 5)
+
+
+def calibration_error(bits, llr, edges):
+    """Expected calibration error: mean over bits of |claimed - measured P(1)|, by bins of the LLR."""
+    table = reliability(bits, llr, edges)
+    return float(np.sum(table[:, 0] * np.abs(table[:, 1] - table[:, 2])) / table[:, 0].sum())
+
+
 def gmi_samples(bits, llr, scale=None):
     """(n,) bits per symbol whose mean is the GMI of uniform bits; bits, llr: (n, m). scale: the best one."""
     bits, llr = np.asarray(bits), np.asarray(llr, np.float64)

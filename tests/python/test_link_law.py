@@ -80,7 +80,7 @@ def test_levels_of_the_converter():
 
 @pytest.mark.parametrize("name, study, bits, snr_db, n", [
     ("qam16", "S2", 5, 20, 50), ("qam16", "S2", 3, 20, 500), ("qam64", "S2", 5, 25, 50), ("qpsk", "S2", 1, 10, 50),
-    ("qam16", "S1", 4, 15, 50), ("qam256", "S2", 3, 25, 2000)])
+    ("qam16", "S1", 4, 15, 50), ("qam256", "S2", 3, 25, 2000), ("qam256", "S2", 5, 30, 50), ("qam64", "S2", 2, 20, 50)])
 def test_fit_and_call_reach_map(name, study, bits, snr_db, n):
     """Few known symbols and what is received: at bitwise MAP, with known and with estimated noise variance."""
     hw, points, index, y, _ = fitted(name, bits, snr_db, n, study=study)
@@ -110,6 +110,25 @@ def test_adapting_helps_and_can_be_left():
     np.testing.assert_array_equal(again(received, 0.02)[1], better(received, 0.02, adapt=False)[1])
     # another noise, or samples off the converter's grid: the fit stays as it is
     assert rx.adapted(received, 10 * hw.noise_var(20)) is rx and rx.adapted(received * np.exp(0.2j)) is rx
+
+
+def test_symbols_out_of_place_stay_where_they_are():
+    """Hardware that no radio's few parameters describe: unknown symbols do not pull it into shape."""
+    rng = np.random.default_rng(8)
+    points = diffusion.constellation("qam16")
+    moved = points + 0.06 * (rng.standard_normal((16, 2)) @ [1, 1j])
+    moved /= np.sqrt(np.mean(np.abs(moved) ** 2))
+    noise_var = 0.004
+
+    def send(index, seed):
+        noise = np.random.default_rng(seed).standard_normal((index.size, 2)) @ [1, 1j]
+        return diffusion.quantizer(5, 2.2)((moved[index] + np.sqrt(noise_var / 2) * noise).astype(np.complex64))
+
+    index, sent = rng.integers(0, 16, 800), rng.integers(0, 16, 12000)
+    rx = diffusion.Receiver("rx-qam16").fit(points[index], send(index, 1), noise_var)
+    better = rx.adapted(send(sent, 2), noise_var)
+    error = [np.sqrt(np.mean(np.abs(r.law.link["means"] - moved) ** 2)) for r in (rx, better)]
+    assert better is not rx and error[1] < error[0] and error[1] < 0.006
 
 
 def test_block_takes_the_fit_and_samples_off_the_grid():

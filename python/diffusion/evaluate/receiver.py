@@ -4,7 +4,7 @@
 All receivers see the same symbols and noise; those that learn see the same known symbols. BER with Wilson
 intervals. Noise variance known, but for "fit-estimated". Further studies: "examination" (every constellation,
 1 to 5 bits, 50 to 2000 known symbols: how far Receiver.fit is from MAP), "papers" (the literature's receiver),
-"coded" (block error rates with LDPC codes).
+"coded" (block error rates with LDPC codes), "calibration" (how far soft bits may be believed).
 
 example:
     gr-diffusion evaluate receiver --model rx-qam16 --json results.json
@@ -36,7 +36,9 @@ STUDIES = {**hardware.REFERENCE,
 
 
 # Studies with a module of their own, receiver_NAME.py: measure_study(args, model names) -> rows, printed.
-OWN_STUDIES = ("examination", "papers", "coded", "noise", "memory", "interference", "fit")
+OWN_STUDIES = ("examination", "papers", "coded", "calibration", "noise", "memory", "interference", "fit")
+# What every row of every study has.
+ROW_KEYS = ("study", "setting", "snr_db", "receiver", "ber", "ber_lo", "ber_hi", "gmi")
 
 
 def add_arguments(parser):
@@ -115,9 +117,9 @@ def row_of(study, setting, snr_db, receiver, bits, llr):
             "gmi_half": float(metrics.Z95 * density.std() / np.sqrt(len(bits)))}
 
 
-def measure_point(points, study, snr_db, n, n_known, seed, learned):
-    """Rows of one setting and SNR. learned: {name: f(noise_var, fitted law, known indices,
-    their y) -> a function of y that gives LLRs (n, bits)}."""
+def soft_bits(points, study, snr_db, n, n_known, seed, learned):
+    """(bits (n, m), {receiver: LLRs (n, m)}) of one setting and SNR. learned: {name: f(noise_var, fitted law,
+    known indices, their y) -> a function of y that gives LLRs (n, bits)}."""
     hw = STUDIES[study]
     rng = np.random.default_rng([seed, int(round(10 * snr_db)) + 1000])
     noise_var = hw.noise_var(snr_db)
@@ -134,10 +136,15 @@ def measure_point(points, study, snr_db, n, n_known, seed, learned):
                  for k, f in receivers.items()}
     for name, f in learned.items():
         receivers[name] = f(noise_var, law, known, seen)
-    bits = metrics.labels(int(np.log2(points.size)))[index]
+    return metrics.labels(int(np.log2(points.size)))[index], {name: f(y) for name, f in receivers.items()}
+
+
+def measure_point(points, study, snr_db, n, n_known, seed, learned):
+    """Rows of one setting and SNR; learned: see soft_bits."""
+    bits, llr = soft_bits(points, study, snr_db, n, n_known, seed, learned)
     noise = lambda name: "estimated" if name.endswith("-estimated") else "known"
-    return [row_of(study, f"{n_known} known symbols, {noise(name)} noise variance", snr_db, name, bits, f(y))
-            for name, f in receivers.items()]
+    return [row_of(study, f"{n_known} known symbols, {noise(name)} noise variance", snr_db, name, bits, values)
+            for name, values in llr.items()]
 
 
 def measure(points, n, n_known, seed, learned, snrs=SNRS, studies=("S1", "S2")):
@@ -197,6 +204,15 @@ and imbalance it is worse than the linear receiver.
 """
 
 
+def checked(rows):
+    """The rows, each of which has ROW_KEYS."""
+    for row in rows:
+        lacking = [k for k in ROW_KEYS if k not in row]
+        if lacking:
+            raise KeyError(f"a row of study {row.get('study')} lacks {', '.join(lacking)}")
+    return rows
+
+
 def run(args):
     studies = args.study or ["S1", "S2"]
     results = []
@@ -217,4 +233,4 @@ def run(args):
             results += [{"model": name, **row} for row in rows]
             for study in studies:
                 print(f"\n{name}, {study}, {n_known} known symbols: BER [95%] / GMI\n\n{table(rows, study)}")
-    write_json(args.json, results)
+    write_json(args.json, checked(results))

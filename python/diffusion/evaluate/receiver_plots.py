@@ -64,3 +64,28 @@ def examination(rows, folder):
         axis.grid(alpha=0.3)
     axes[0][0].legend(fontsize=7)
     return [_save(plt, figure, folder, "receiver-map-gap")]
+
+
+def calibration(rows, folder):
+    """Measured log odds over claimed LLR, one panel a constellation, S2-3bit; returns the files written."""
+    from .receiver import TITLES
+    names = list(dict.fromkeys(r["model"] for r in rows))
+    known = rows[0]["setting"].split()[0]
+    some = [r for r in rows if r["study"] == "calibration S2-3bit" and r["setting"].split()[0] == known]
+    plt, figure, axes = _figure(len(names), 4.4)
+    odds = lambda p: np.log(p / (1 - p))
+    for axis, model in zip(axes[0], names):
+        axis.plot([0, 9], [0, 9], color="0.8", lw=4, zorder=0)
+        for shift, name in ((-0.06, "map"), (0, "fit"), (0.06, "class-gaussian"), (0.12, "linear")):
+            for r in (r for r in some if r["model"] == model and r["receiver"] == name):
+                bins = np.array(r["reliability"])
+                bins = bins[(bins[:, 0] > 50) & (bins[:, 2] < 1) & (bins[:, 2] > 0) & (bins[:, 1] < 1 - 1e-12)]
+                x, y = odds(bins[:, 1]), odds(bins[:, 2])
+                low, high = odds(np.clip(bins[:, 3], 1e-9, 1 - 1e-9)), odds(np.clip(bins[:, 4], 1e-9, 1 - 1e-9))
+                axis.errorbar(x + shift, y, [y - low, high - y], fmt="o-", ms=3, lw=1, color=STYLE[name][0],
+                              label=TITLES[name])
+        axis.set(title=f"{model}, S2 with 3 bits, {known} known", xlabel="claimed LLR", ylabel="measured log odds",
+                 xlim=(0, 9), ylim=(-0.5, 9))
+        axis.grid(alpha=0.3)
+    axes[0][0].legend(fontsize=7)
+    return [_save(plt, figure, folder, "receiver-calibration")]
