@@ -15,6 +15,7 @@ struct channel_observation {
     std::vector<std::complex<float>> ls;    //!< least-squares channel there
     std::vector<float> noise_var;           //!< E|error|^2 of each
     bool final = true; //!< false: a first look at a frame, from which nothing is to be learned
+    bool again = false; //!< the same frame as before, of which more is known now; final too
 };
 
 //! An estimate at every carrier; index i is carrier i - fft_len/2.

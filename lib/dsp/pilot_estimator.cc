@@ -60,22 +60,33 @@ void pilot_estimator::set_profile(const std::vector<float>& profile)
         throw std::invalid_argument("profile: all powers are zero");
 }
 
+//! Whether all are numbers; if not, the answer is "nothing known".
+bool pilot_estimator::usable(const cfloat* y, float noise_var, cfloat* h, float* err_var) const
+{
+    double power = noise_var;
+    for (size_t p = 0; p < d_pilots.size(); p++)
+        power += std::norm(cdouble(y[p]));
+    if (std::isfinite(power) && noise_var >= 0)
+        return true;
+    std::fill_n(h, d_carriers, cfloat(0));
+    if (err_var)
+        std::fill_n(err_var, d_carriers, std::numeric_limits<float>::infinity());
+    return false;
+}
+
 void pilot_estimator::estimate(const cfloat* y, size_t frames, float noise_var, cfloat* h, float* err_var)
 {
-    const size_t count = d_pilots.size();
-    for (size_t i = 0; i < frames; i++, y += count, h += d_carriers) {
+    for (size_t i = 0; i < frames; i++, y += d_pilots.size(), h += d_carriers) {
         float* const e = err_var ? err_var + i * d_carriers : nullptr;
-        double power = noise_var;
-        for (size_t p = 0; p < count; p++)
-            power += std::norm(cdouble(y[p]));
-        if (std::isfinite(power) && noise_var >= 0) {
+        if (usable(y, noise_var, h, e))
             one(y, noise_var, h, e);
-            continue;
-        }
-        std::fill_n(h, d_carriers, cfloat(0));
-        if (e)
-            std::fill_n(e, d_carriers, std::numeric_limits<float>::infinity());
     }
+}
+
+void pilot_estimator::refine(const cfloat* y, float noise_var, cfloat* h, float* err_var)
+{
+    if (usable(y, noise_var, h, err_var))
+        again(y, noise_var, h, err_var);
 }
 
 namespace {
@@ -271,6 +282,10 @@ protected:
     void one(const cfloat* y, float noise_var, cfloat* h, float* err_var) override
     {
         d_net->estimate(y, 1, noise_var, h, err_var);
+    }
+    void again(const cfloat* y, float noise_var, cfloat* h, float* err_var) override
+    {
+        d_net->refine(y, noise_var, h, err_var);
     }
 
 private:

@@ -4,6 +4,7 @@
 #include "pilot_estimator.h"
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 
 namespace gr::diffusion::dsp {
@@ -27,53 +28,76 @@ public:
         const size_t per_sample = std::max<size_t>(profile.size() / size_t(fft_len), 1);
         std::fill_n(profile.begin(), std::min(profile.size(), per_sample * size_t(cp_len + 1)), 1.0f);
         d_estimator->set_profile(profile);
+        for (int k = -fft_len / 2; k < fft_len - fft_len / 2; k++)
+            d_turn.push_back(cf(std::polar(1.0, 2 * M_PI * double((long(k) * d_shift) % fft_len) / fft_len)));
     }
 
     void estimate(const channel_observation& o, channel_estimate& out) override
     {
-        d_first_look.estimate(o, out);
+        if (!o.again || !d_has)
+            d_first_look.estimate(o, out);
         if (!o.final || o.carriers.empty())
             return;
         d_pilots.clear();
         d_y.clear();
         double noise = 0;
         for (size_t i = 0; i < o.carriers.size(); i++) {
-            d_pilots.push_back(o.carriers[i] + d_fft_len / 2);
-            d_y.push_back(o.ls[i] * turn(o.carriers[i]));
+            const int k = o.carriers[i] + d_fft_len / 2;
+            d_pilots.push_back(k);
+            d_y.push_back(o.ls[i] * d_turn[size_t(k)]);
             noise += o.noise_var[i];
         }
-        if (d_pilots != d_estimator->pilots())
+        const bool again = o.again && d_has && d_pilots == d_estimator->pilots();
+        if (d_pilots != d_estimator->pilots()) {
             d_estimator->set_pilots(d_pilots);
+            use_steps();
+        }
         d_h.resize(size_t(d_fft_len));
         d_error.resize(size_t(d_fft_len));
-        d_estimator->estimate(d_y.data(), 1, float(noise / double(d_y.size())), d_h.data(), d_error.data());
+        const float mean = float(noise / double(d_y.size()));
+        if (again)
+            d_estimator->refine(d_y.data(), mean, d_h.data(), d_error.data());
+        else
+            d_estimator->estimate(d_y.data(), 1, mean, d_h.data(), d_error.data());
         const bool good = std::all_of(d_h.begin(), d_h.end(), [](cf x) { return std::isfinite(std::norm(x)); }) &&
                           std::all_of(d_error.begin(), d_error.end(), [](float e) { return e >= 0 && std::isfinite(e); });
+        d_has = good;
         if (!good)
-            return; // the LMMSE's stands
+            return; // the LMMSE's stands, or the estimate before
         for (int i = 0; i < d_fft_len; i++)
-            out.h[i] = d_h[i] * std::conj(turn(i - d_fft_len / 2));
+            out.h[i] = d_h[i] * std::conj(d_turn[i]);
         out.error_var = d_error;
     }
 
     size_t steps() const override { return d_estimator->steps(); }
     size_t trained_steps() const override { return d_estimator->trained_steps(); }
-    void set_steps(size_t steps) override { d_estimator->set_steps(steps); }
+    void set_steps(size_t steps) override
+    {
+        d_allowed = steps;
+        use_steps();
+    }
 
 private:
-    /*! Receivers open their DFT window a quarter of the prefix early; models were trained on channels that
-     *  start at delay 0. One sample of that quarter stays, for a synchroniser that is late. */
-    cf turn(int carrier) const
+    /*! Where nearly every carrier is observed the later steps have little left to tell: half of them are taken
+     *  (docs/real-time.md has the figures). */
+    void use_steps()
     {
-        return cf(std::polar(1.0, 2 * M_PI * double((long(carrier) * d_shift) % d_fft_len) / d_fft_len));
+        const size_t trained = d_estimator->trained_steps();
+        const bool dense = 4 * d_estimator->pilots().size() >= 3 * size_t(d_fft_len);
+        d_estimator->set_steps(std::min(d_allowed, dense ? (trained + 1) / 2 : trained));
     }
 
     int d_fft_len, d_shift;
+    /*! Receivers open their DFT window a quarter of the prefix early; models were trained on channels that
+     *  start at delay 0. One sample of that quarter stays, for a synchroniser that is late. By carrier. */
+    std::vector<cf> d_turn;
     lmmse_stage d_first_look;
     std::unique_ptr<pilot_estimator> d_estimator;
+    size_t d_allowed = std::numeric_limits<size_t>::max();
     std::vector<int> d_pilots;
     std::vector<cf> d_y, d_h;
     std::vector<float> d_error;
+    bool d_has = false; // d_h is an estimate
 };
 
 } // namespace

@@ -123,13 +123,14 @@ void stock_demodulator::set_known(size_t s, const std::vector<uint8_t>& bits, in
 }
 
 //! Weighted least squares on every carrier (weights: noise plus what is unsure about x), then the stage.
-void stock_demodulator::estimate_channel(size_t symbols, bool final)
+void stock_demodulator::estimate_channel(size_t symbols, bool final, bool again)
 {
     auto& w = *d_work;
     w.observation.carriers.clear();
     w.observation.ls.clear();
     w.observation.noise_var.clear();
     w.observation.final = final;
+    w.observation.again = again;
     for (int k : d_active) {
         const size_t i = size_t(geometry().index(k));
         cd sum = 0;
@@ -303,7 +304,7 @@ void stock_demodulator::payload(const cf* y, stock_frame& frame, int bits)
             l = l > 0 ? 1e3f : -1e3f;
         feed_back(sure, frame, count);
         track_phase(symbols);
-        estimate_channel(symbols, true);
+        estimate_channel(symbols, true, true);
         measure_noise(symbols);
     }
     report(frame);

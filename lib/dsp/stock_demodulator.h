@@ -68,7 +68,7 @@ private:
 
     void transform(const std::complex<float>* y, size_t first, size_t count, double cfo);
     void set_known(size_t symbol, const std::vector<uint8_t>& bits, int bits_per_symbol, float amplitude);
-    void estimate_channel(size_t symbols, bool final);
+    void estimate_channel(size_t symbols, bool final, bool again = false);
     void track_phase(size_t symbols);
     void equalise(size_t first, size_t count, float amplitude, std::vector<std::complex<float>>& x,
                   std::vector<float>& noise_var) const;

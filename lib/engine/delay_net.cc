@@ -188,6 +188,7 @@ void delay_net::set_pilots(const std::vector<int>& pilots)
     if (d_bank)
         d_bank->set_pilots(pilots);
     d_y.resize(pilots.size());
+    d_believes = false;
 }
 
 void delay_net::estimate(const std::complex<float>* y, size_t frames, float noise_var, std::complex<float>* h,
@@ -197,17 +198,24 @@ void delay_net::estimate(const std::complex<float>* y, size_t frames, float nois
         one(y + i * d_y.size(), noise_var, h + i * carriers(), err_var ? err_var + i * carriers() : nullptr);
 }
 
+//! The frame at unit power in d_y, or in the scale of the frame before; the noise in that scale.
+float delay_net::scaled(const std::complex<float>* y, float noise_var)
+{
+    const size_t count = d_y.size();
+    for (size_t i = 0; i < count; i++)
+        d_y[i] = std::complex<double>(y[i]) / double(d_scale);
+    return float(std::min(std::max(double(noise_var) / (double(d_scale) * double(d_scale)), 1e-5), 4.0));
+}
+
 void delay_net::one(const std::complex<float>* y, float noise_var, std::complex<float>* h, float* err_var)
 {
-    const size_t count = d_y.size(), taps = d_guide.taps(), n = carriers();
+    const size_t count = d_y.size(), taps = d_guide.taps();
     double power = 0;
     for (size_t i = 0; i < count; i++)
         power += std::norm(std::complex<double>(y[i]));
     power = std::max(power / double(count), 1e-30);
-    const float scale = float(std::sqrt(power));
-    const float noise = float(std::min(std::max(double(noise_var) / power, 1e-5), 4.0));
-    for (size_t i = 0; i < count; i++)
-        d_y[i] = std::complex<double>(y[i]) / double(scale);
+    d_scale = float(std::sqrt(power));
+    const float noise = scaled(y, noise_var);
     const float condition[2] = { std::log(noise) * 0.3f + 1, std::log(float(count)) - 2.5f };
 
     d_log_gamma = d_prior;
@@ -221,9 +229,30 @@ void delay_net::one(const std::complex<float>* y, float noise_var, std::complex<
         next_belief(s, condition);
         mu = d_mu.data();
     }
-    d_guide.run(d_y.data(), mu, d_gamma.data(), noise);
+    d_believes = true;
+    answer(noise, h, err_var);
+}
+
+void delay_net::refine(const std::complex<float>* y, float noise_var, std::complex<float>* h, float* err_var)
+{
+    if (d_believes && !bank_used())
+        answer(scaled(y, noise_var), h, err_var);
+    else
+        one(y, noise_var, h, err_var);
+}
+
+bool delay_net::bank_used() const
+{
+    return d_bank && d_bank->active() && d_used == d_steps.size(); // its gate knows the last step
+}
+
+//! Posterior of the belief at hand.
+void delay_net::answer(float noise, std::complex<float>* h, float* err_var)
+{
+    const size_t n = carriers();
+    d_guide.run(d_y.data(), d_mu.data(), d_gamma.data(), noise);
     d_guide.response(h);
-    const bool bank = d_bank && d_bank->active() && d_used == d_steps.size(); // its gate knows the last step
+    const bool bank = bank_used();
     if (bank || err_var) {
         float* const v = d_variance.data();
         d_guide.variance(v);
@@ -233,7 +262,7 @@ void delay_net::one(const std::complex<float>* y, float noise_var, std::complex<
             d_bank->mix(d_y.data(), noise, d_modulation.data() + 2 * d_width, h, v);
     }
     for (size_t k = 0; k < n; k++)
-        h[k] *= scale;
+        h[k] *= d_scale;
     if (!err_var)
         return;
     double mean = 0, mean_log = 0;
@@ -242,11 +271,11 @@ void delay_net::one(const std::complex<float>* y, float noise_var, std::complex<
         mean += err_var[k];
         mean_log += std::log(err_var[k]);
     }
-    const float fit =
-        d_spread[4] +
-        0.3f * (d_spread[0] * float(std::log(mean / double(n))) + d_spread[1] * float(mean_log / double(n)) +
-                d_spread[2] * std::log(noise) + d_spread[3] * std::log(float(count)));
-    const float correction = std::exp(fit) * scale * scale;
+    const float fit = d_spread[4] + 0.3f * (d_spread[0] * float(std::log(mean / double(n))) +
+                                            d_spread[1] * float(mean_log / double(n)) +
+                                            d_spread[2] * std::log(noise) +
+                                            d_spread[3] * std::log(float(d_y.size())));
+    const float correction = std::exp(fit) * d_scale * d_scale;
     for (size_t k = 0; k < n; k++)
         err_var[k] *= correction;
 }

@@ -302,3 +302,29 @@ def test_inconsistent_model_files_are_refused(tmp_path, changes):
     path = saved(random_net(), tmp_path / "ce.safetensors", **changes)
     with pytest.raises(ValueError, match="ce.safetensors"):
         Estimator(path)
+
+
+def test_refine_is_the_posterior_of_the_last_belief():
+    rng = np.random.default_rng(1)
+    made = diffusion.pilot_estimator("diffusion", 64, "ce-ofdm64")
+    made.pilots = list(range(0, 64, 1))
+    y = (rng.standard_normal((1, 64, 2)) @ [1, 1j]).astype(np.complex64)
+    h, err_var = made(y, 0.1)
+    again, err_again = made.refine(y, 0.1)
+    np.testing.assert_array_equal(again, h)
+    np.testing.assert_array_equal(err_again, err_var)
+    made.pilots = list(range(0, 64, 2))  # no belief of these: a new estimate
+    np.testing.assert_array_equal(made.refine(y[:, ::2], 0.1)[0], made(y[:, ::2], 0.1)[0])
+    made.pilots = list(range(0, 64, 4))  # few pilots: the bank takes part, and knows this frame only
+    np.testing.assert_array_equal(made.refine(y[:, ::4], 0.1)[0], made(y[:, ::4], 0.1)[0])
+    assert np.all(np.isinf(made.refine(y[:, ::4] * np.nan, 0.1)[1]))
+    with pytest.raises(ValueError, match="one value for each of the 16 pilots"):
+        made.refine(y, 0.1)
+
+
+def test_fewer_steps_can_be_taken():
+    made = diffusion.pilot_estimator("diffusion", 64, "ce-ofdm64")
+    assert made.steps == 4
+    made.steps = 2
+    assert made.steps == 2
+    assert diffusion.pilot_estimator("lmmse", 64).steps == 1

@@ -22,6 +22,8 @@ void bind_pilot_estimator(py::module& m)
         .def("set_profile", &pilot_estimator::set_profile, py::arg("profile"),
              "Mean power at delays of 0, 1, ... x carriers / grid samples: grid values, any scale (lmmse, "
              "sbl).")
+        .def_property("steps", &pilot_estimator::steps, &pilot_estimator::set_steps,
+                      "guided steps: as trained, or fewer (diffusion; 1 for the others)")
         .def_property_readonly("grid", &pilot_estimator::grid, "points of the delay grid")
         .def(
             "__call__",
@@ -46,5 +48,23 @@ void bind_pilot_estimator(py::module& m)
                 return py::make_tuple(h, err_var);
             },
             py::arg("y"), py::arg("noise_var"),
-            "(frames, pilots) complex64 -> h complex64 and err_var float32, both (frames, carriers).");
+            "(frames, pilots) complex64 -> h complex64 and err_var float32, both (frames, carriers).")
+        .def(
+            "refine",
+            [](pilot_estimator& self, const complex_array& y, double noise_var) {
+                if (size_t(y.size()) != self.pilots().size())
+                    throw std::invalid_argument("y must be one value for each of the " +
+                                                std::to_string(self.pilots().size()) + " pilots");
+                if (!(noise_var >= 0) || !std::isfinite(noise_var))
+                    throw std::invalid_argument("noise_var is " + std::to_string(noise_var) +
+                                                ", use a finite variance >= 0");
+                const py::ssize_t n = self.carriers();
+                complex_array h({ py::ssize_t(1), n });
+                float_array err_var({ py::ssize_t(1), n });
+                self.refine(y.data(), float(noise_var), h.mutable_data(), err_var.mutable_data());
+                return py::make_tuple(h, err_var);
+            },
+            py::arg("y"), py::arg("noise_var"),
+            "The channel of the last frame from a better observation of it, (1, pilots); diffusion keeps the belief "
+            "that its steps came to, at a tenth of the cost.");
 }
