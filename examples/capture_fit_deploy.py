@@ -10,6 +10,7 @@ compared before and after. With --device another pair of radios (a SoapySDR devi
 """
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pmt
-from gnuradio import gr
+from gnuradio import blocks, gr
 from gnuradio.diffusion import capture, link, metrics, ofdm_rx, recording
 from gnuradio.diffusion.radio import LEAD_S
 
@@ -81,6 +82,15 @@ class Figures(gr.basic_block):
                 "ber": self.errors / max(1, self.bits), "ber_lo": low, "ber_hi": high}
 
 
+def frame_length(constellation):
+    """Samples from one frame of what is recorded to the next."""
+    tb = gr.top_block()
+    source, sink = link.packet_source([bytes(112)]), blocks.null_sink(gr.sizeof_gr_complex)
+    tb.connect(source, *link.transmitter(link.Settings(modulation=constellation, fec="ldpc-1/2"), "native"), sink)
+    tb.run()
+    return sink.nitems_read(0)
+
+
 def fresh_frames(args, device, model):
     """Frames that the fit never saw, through one receiver that runs on; the model comes by message half-way."""
     name = args.folder / "fresh"
@@ -92,7 +102,7 @@ def fresh_frames(args, device, model):
     source = recording.recording_source(found)
     rx, figures = ofdm_rx("native", "lmmse", "map"), Figures(packets)
     rows, half = [], [False]
-    work, middle = source.work, int(LEAD_S * found.rate + 1620 * args.fresh)
+    work, middle = source.work, int(LEAD_S * found.rate + frame_length(args.constellation) * args.fresh)
 
     def paused(input_items, output_items):
         if source._at > middle and not half[0]:
@@ -105,7 +115,6 @@ def fresh_frames(args, device, model):
         return work(input_items, output_items)
     source.work = paused
     tb = gr.top_block()
-    from gnuradio import blocks
     sink = blocks.null_sink(1)
     tb.connect(source, rx, sink)
     tb.msg_connect(rx, "frames", figures, "in")
@@ -130,7 +139,7 @@ def main():
     args.folder.mkdir(parents=True, exist_ok=True)
     device = args.device or random_hardware(args.seed)
     model = args.folder / "mine.safetensors"
-    frames = int(args.seconds * 1e6 / 1620)  # a frame of 112 bytes, 64-QAM, and its guard
+    frames = math.ceil(args.seconds * 1e6 / frame_length(args.constellation))
     tool("record", args.folder / "capture", "--overwrite", "--send", LETTER, "--device", device, "--constellation",
          args.constellation, "--fec", "ldpc-1/2", "--frames", frames, "--tx-gain", args.tx_gain, "--gain", args.gain)
     start = time.monotonic()
