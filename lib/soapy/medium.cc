@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <map>
+#include <mutex>
 #include <new>
 #include <stdexcept>
 
@@ -46,6 +48,36 @@ bool lock_file(int file, short type, off_t byte, bool wait)
 }
 
 const std::string remedy = "make room there, or let GR_DIFFUSION_SHM name another folder, the same for all programs";
+
+/*! Media of this process. Programs that end without closing their devices leave no segment either: at exit only its
+ *  name is removed, what is mapped stays, for threads that still run. */
+struct living {
+    std::mutex mutex;
+    std::map<int, std::string> paths; //!< by file
+    const pid_t process = ::getpid();
+
+    static living& get()
+    {
+        static living* const all = [] { // never destroyed: devices may be closed after it would be
+            std::atexit([] { get().leave(); });
+            return new living;
+        }();
+        return *all;
+    }
+    void leave()
+    {
+        if (::getpid() != process) // a fork shares its parent's locks
+            return;
+        std::lock_guard<std::mutex> lock(mutex);
+        for (const auto& [file, path] : paths) {
+            if (lock_file(file, F_WRLCK, user_byte, false))
+                ::unlink(path.c_str());
+            else // another device of this process, or another process, is the last
+                lock_file(file, F_UNLCK, user_byte, false);
+        }
+        paths.clear();
+    }
+};
 
 [[noreturn]] void fail(const std::string& path, const std::string& what)
 {
@@ -126,15 +158,21 @@ medium::medium(const std::string& name) : d_my_air(max_air), d_my_listeners(max_
         }
         d_file = file;
     }
+    living& all = living::get();
+    std::lock_guard<std::mutex> lock(all.mutex);
+    all.paths[d_file] = d_path;
 }
 
 medium::~medium()
 {
+    living& all = living::get();
+    std::lock_guard<std::mutex> guard(all.mutex);
+    const bool exiting = all.paths.erase(d_file) == 0; // then its name is gone, or another's by now
     for (int i = 0; i < max_air; i++)
         release_air(i);
     for (int i = 0; i < max_listeners; i++)
         release_listener(i);
-    if (lock(F_WRLCK, user_byte, false)) // nobody else: the last one cleans up
+    if (!exiting && lock(F_WRLCK, user_byte, false)) // nobody else: the last one cleans up
         ::unlink(d_path.c_str());
     ::munmap(d_header, d_size);
     ::close(d_file);

@@ -114,6 +114,25 @@ def test_both_killed_leave_what_the_next_one_cleans(medium):
     assert not segment(medium).exists()
 
 
+@pytest.mark.parametrize("how", ["raise SystemExit", "import os; os.kill(os.getpid(), 9)"])
+def test_a_program_that_ends_without_closing_leaves_nothing(medium, how):
+    """Two devices that nobody closes: at the program's end the segment goes; killed, the next program takes it away."""
+    code = f"""
+import sys
+sys.path.insert(0, {str(HERE)!r})
+from soapy_c import RX, TX, Radio
+radios = [Radio(medium=sys.argv[1], seed=1).open(RX), Radio(medium=sys.argv[1], seed=2).open(TX)]
+print("open", flush=True)
+{how}
+"""
+    process = subprocess.run([sys.executable, "-c", code, medium], capture_output=True, text=True, timeout=60)
+    assert process.stdout == "open\n", process.stderr
+    assert segment(medium).exists() == ("kill" in how)
+    with Radio(medium=medium, seed=3).open(TX):
+        assert segment(medium).exists()
+    assert not segment(medium).exists()
+
+
 def test_finding_devices_removes_what_killed_processes_left(medium):
     listener = spawn(LISTENER, medium)
     assert listener.stdout.readline() == "heard\n"
