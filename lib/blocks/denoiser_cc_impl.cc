@@ -6,13 +6,13 @@
 namespace gr::diffusion {
 
 denoiser_cc::sptr denoiser_cc::make(const std::string& model, double noise_var, int steps, const std::string& mode,
-                                    bool compute_budget)
+                                    bool compute_budget, bool guard)
 {
-    return gnuradio::make_block_sptr<denoiser_cc_impl>(model, noise_var, steps, mode, compute_budget);
+    return gnuradio::make_block_sptr<denoiser_cc_impl>(model, noise_var, steps, mode, compute_budget, guard);
 }
 
 denoiser_cc_impl::denoiser_cc_impl(const std::string& model, double noise_var, int steps, const std::string& mode,
-                                   bool compute_budget)
+                                   bool compute_budget, bool guard)
     : gr::sync_block("denoiser_cc",
                      gr::io_signature::make(1, 1, sizeof(gr_complex)),
                      gr::io_signature::make(1, 1, sizeof(gr_complex))),
@@ -22,6 +22,9 @@ denoiser_cc_impl::denoiser_cc_impl(const std::string& model, double noise_var, i
     d_budget.set_on(compute_budget);
     d_budget.allow(0, 0, 0, d_stage.wanted_steps());
     message_port_register_out(pmt::mp("status"));
+    message_port_register_out(pmt::mp("guard"));
+    d_stage.guard().set_on(guard);
+    d_stage.guard().set_listener([this](const pmt::pmt_t& m) { message_port_pub(pmt::mp("guard"), m); });
     message_port_register_in(pmt::mp("cmd"));
     set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
         gr::thread::scoped_lock lock(d_setlock);
@@ -46,6 +49,8 @@ int denoiser_cc_impl::work(int noutput_items,
                     noutput_items,
                     nitems_read(0),
                     d_tags);
+    for (const auto& [offset, reason] : d_stage.marks())
+        add_item_tag(0, offset, pmt::mp("guard"), pmt::mp(reason), pmt::mp(alias()));
     return noutput_items;
 }
 
@@ -165,6 +170,24 @@ bool denoiser_cc_impl::fitted() const
 {
     LOCKED;
     return d_stage.receiver().law().fitted();
+}
+
+void denoiser_cc_impl::set_guard(bool on)
+{
+    LOCKED;
+    d_stage.guard().set_on(on);
+}
+
+bool denoiser_cc_impl::guard() const
+{
+    LOCKED;
+    return d_stage.guard().on();
+}
+
+std::string denoiser_cc_impl::guard_reason() const
+{
+    LOCKED;
+    return d_stage.guard().reason();
 }
 
 #undef LOCKED

@@ -12,7 +12,7 @@ class denoiser_cc_impl : public denoiser_cc
 {
 public:
     denoiser_cc_impl(const std::string& model, double noise_var, int steps, const std::string& mode,
-                     bool compute_budget = false);
+                     bool compute_budget = false, bool guard = true);
 
     int work(int noutput_items,
              gr_vector_const_void_star& input_items,
@@ -39,6 +39,11 @@ public:
     uint64_t symbols() const override { return d_stage.symbols(); }
     uint64_t bad_samples() const override { return d_stage.bad_samples(); }
     uint64_t refused() const override { return d_stage.refused(); }
+    void set_guard(bool on) override;
+    bool guard() const override;
+    std::string guard_reason() const override;
+    uint64_t guard_alarms() const override { return d_stage.guard().alarms(); }
+    uint64_t guarded_symbols() const override { return d_stage.guard().guarded(); }
 
 private:
     void publish_budget();

@@ -32,7 +32,7 @@ double check_noise_var(double noise_var)
 
 receiver_stage::receiver_stage(const std::string& model, double noise_var, size_t steps, gr::logger_ptr logger,
                                bool soft_bits)
-    : d_logger(std::move(logger)), d_steps(check_steps(int(steps))), d_soft_bits(soft_bits)
+    : d_logger(logger), d_guard(std::move(logger)), d_steps(check_steps(int(steps))), d_soft_bits(soft_bits)
 {
     check_noise_var(noise_var);
     take(load(model, false), model);
@@ -69,6 +69,7 @@ void receiver_stage::take(std::unique_ptr<dsp::fitted_receiver> receiver, const 
     d_receiver = std::move(receiver);
     d_wanted = d_receiver->steps();
     d_estimator = std::move(estimator);
+    d_guard.follow(*d_receiver);
     d_model = model;
 }
 
@@ -112,6 +113,7 @@ void receiver_stage::set_fit(const std::vector<double>& state)
     d_receiver->set_state(state);
     if (const double told = d_given > 0 ? d_given : d_tagged; told > 0)
         apply_noise_var(told);
+    d_guard.follow(*d_receiver);
     d_estimator = std::make_unique<dsp::noise_estimator>(d_receiver->law(), d_receiver->prior());
 }
 
@@ -216,7 +218,10 @@ void receiver_stage::run(const std::complex<float>* y, std::complex<float>* x_ha
     for (size_t i = 0; i < n; i++)
         bad += !(std::isfinite(y[i].real()) && std::isfinite(y[i].imag()));
     d_bad_samples += bad;
-    d_receiver->process(y, x_hat, llr, n);
+    if (d_guard.watch(y, n, *d_receiver, d_given > 0 || d_tagged > 0))
+        d_guard.fall_back(y, x_hat, llr, n);
+    else
+        d_receiver->process(y, x_hat, llr, n);
     d_symbols += n;
 }
 
@@ -225,9 +230,14 @@ void receiver_stage::process(const std::complex<float>* y, std::complex<float>* 
 {
     std::sort(tags.begin(), tags.end(), gr::tag_t::offset_compare);
     size_t done = 0;
+    d_marks.clear();
     const size_t bits = size_t(d_receiver->bits_per_symbol());
     auto run_to = [&](size_t end) {
         run(y + done, x_hat ? x_hat + done : nullptr, llr ? llr + done * bits : nullptr, end - done);
+        if (end > done && d_guard.alarm() != d_marked) {
+            d_marked = d_guard.alarm();
+            d_marks.emplace_back(first + done, d_guard.reason());
+        }
         done = end;
     };
     for (const auto& tag : tags) {
@@ -267,11 +277,14 @@ void receiver_stage::command(const pmt::pmt_t& message, bool same_bits, dsp::ste
                 set_steps(to_int(value));
             else if (key == "mode")
                 set_mode(pmt::symbol_to_string(value));
+            else if (key == "guard")
+                d_guard.set_on(pmt::to_bool(value));
             else if (key == "compute_budget" && budget)
                 budget->set_on(pmt::to_bool(value));
             else
-                throw std::invalid_argument("'" + key + "' is none of model, fit, prior, shaper, noise_var, snr, steps, mode" +
-                                            (budget ? ", compute_budget" : ""));
+                throw std::invalid_argument(
+                    "'" + key + "' is none of model, fit, prior, shaper, noise_var, snr, steps, mode, guard" +
+                    (budget ? ", compute_budget" : ""));
         } catch (...) {
             d_refused++;
             throw; // logged by for_each_setting

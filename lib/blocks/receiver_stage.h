@@ -4,6 +4,7 @@
 #include "dsp/noise_estimator.h"
 #include "dsp/fitted_receiver.h"
 #include "dsp/step_budget.h"
+#include "guard_stage.h"
 #include "engine/shaping_prior.h"
 #include <gnuradio/logger.h>
 #include <gnuradio/tags.h>
@@ -49,6 +50,11 @@ public:
     /*! Fewer steps than wanted, from the next sample on. \returns whether that is a change; a table's cost does
      *  not depend on the steps, so then they stay. */
     bool use_steps(size_t steps);
+    //! Watch the input, and fall back to the classical path when it is nothing the model was made for.
+    guard_stage& guard() { return d_guard; }
+    const guard_stage& guard() const { return d_guard; }
+    //! Where in the stream the last call of process() went over to the classical path (with the reason) or back ("").
+    const std::vector<std::pair<uint64_t, std::string>>& marks() const { return d_marks; }
 
     const dsp::fitted_receiver& receiver() const { return *d_receiver; }
     const std::string& model() const { return d_receiver->get_model().name(); }
@@ -72,6 +78,9 @@ private:
     void take(std::unique_ptr<dsp::fitted_receiver> receiver, const std::string& model);
 
     gr::logger_ptr d_logger;
+    guard_stage d_guard;
+    std::vector<std::pair<uint64_t, std::string>> d_marks;
+    bool d_marked = false; // whether the newest mark is an alarm
     std::unique_ptr<dsp::fitted_receiver> d_receiver;
     std::unique_ptr<dsp::noise_estimator> d_estimator;
     std::unique_ptr<engine::shaping_prior> d_shaper;

@@ -4,12 +4,14 @@
 
 namespace gr::diffusion {
 
-soft_demapper_cf::sptr soft_demapper_cf::make(const std::string& model, double noise_var, const std::string& mode)
+soft_demapper_cf::sptr soft_demapper_cf::make(const std::string& model, double noise_var, const std::string& mode,
+                                              bool guard)
 {
-    return gnuradio::make_block_sptr<soft_demapper_cf_impl>(model, noise_var, mode);
+    return gnuradio::make_block_sptr<soft_demapper_cf_impl>(model, noise_var, mode, guard);
 }
 
-soft_demapper_cf_impl::soft_demapper_cf_impl(const std::string& model, double noise_var, const std::string& mode)
+soft_demapper_cf_impl::soft_demapper_cf_impl(const std::string& model, double noise_var, const std::string& mode,
+                                             bool guard)
     : gr::sync_interpolator("soft_demapper_cf",
                             gr::io_signature::make(1, 1, sizeof(gr_complex)),
                             gr::io_signature::make(1, 1, sizeof(float)),
@@ -18,6 +20,9 @@ soft_demapper_cf_impl::soft_demapper_cf_impl(const std::string& model, double no
 {
     d_stage.set_mode(mode, true);
     set_interpolation(unsigned(d_stage.receiver().bits_per_symbol()));
+    message_port_register_out(pmt::mp("guard"));
+    d_stage.guard().set_on(guard);
+    d_stage.guard().set_listener([this](const pmt::pmt_t& m) { message_port_pub(pmt::mp("guard"), m); });
     message_port_register_in(pmt::mp("cmd"));
     set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
         gr::thread::scoped_lock lock(d_setlock);
@@ -38,6 +43,8 @@ int soft_demapper_cf_impl::work(int noutput_items,
                     symbols,
                     nitems_read(0),
                     d_tags);
+    for (const auto& [offset, reason] : d_stage.marks())
+        add_item_tag(0, offset * interpolation(), pmt::mp("guard"), pmt::mp(reason), pmt::mp(alias()));
     return symbols * int(interpolation());
 }
 
@@ -125,6 +132,24 @@ bool soft_demapper_cf_impl::fitted() const
 {
     LOCKED;
     return d_stage.receiver().law().fitted();
+}
+
+void soft_demapper_cf_impl::set_guard(bool on)
+{
+    LOCKED;
+    d_stage.guard().set_on(on);
+}
+
+bool soft_demapper_cf_impl::guard() const
+{
+    LOCKED;
+    return d_stage.guard().on();
+}
+
+std::string soft_demapper_cf_impl::guard_reason() const
+{
+    LOCKED;
+    return d_stage.guard().reason();
 }
 
 #undef LOCKED

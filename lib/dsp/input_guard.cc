@@ -10,7 +10,10 @@ namespace {
 constexpr size_t cells = 8;
 constexpr size_t stride = 4096;        // symbols from block to block while nothing is suspicious
 constexpr uint64_t close_tests = 8;    // so many before time is spared
-constexpr double time_share = 100;     // the pause after a test, in units of its duration
+constexpr double time_share = 50;      // the pause after a test, in units of its duration
+constexpr size_t settled = 16;         // blocks whose moments make a reference
+constexpr double jump_deviations = 5;  // from it that are a jump
+constexpr double follow = 1.0 / 64;    // how fast the reference moves
 
 // Bounds beyond which a block is bad. Those of level, noise and shape lie well outside what random hardware does to a
 // fitted law (evaluate guard measures it); an unfitted law must also bear the hardware it does not know.
@@ -18,6 +21,9 @@ constexpr double least_power = 1e-4;
 constexpr double power_low = 0.7, power_high = 1.4, grid_power_low = 0.25, grid_power_high = 4;
 constexpr double noise_fitted = 4, noise_unfitted = 12;
 constexpr double shape_limit = 0.16, shape_per_symbol = 20; // Laplacian noise makes 0.15
+constexpr double cells_limit = 0.1; // a fit from 100 known symbols makes up to 0.07, 3 dB of gain 0.15 and more
+constexpr size_t least_pool = 4, most_pool = 16;
+constexpr double pooled_fitted = 0.02, pooled_unfitted = 0.03, pooled_per_known = 3, pooled_per_block = 0.04;
 constexpr double unused_limit = 2, unused_per_symbol = 1.5;
 constexpr double range_margin_db = 1;
 
@@ -67,6 +73,10 @@ void input_guard::reset()
     d_skip = d_lost = 0;
     d_bad = d_good = 0;
     d_tests = 0;
+    d_pool = 0;
+    d_level = d_kurtosis = {};
+    d_square = d_fourth = 0;
+    d_summed = 0;
     d_scale = 1;
     d_alarm = false;
     d_report = {};
@@ -109,6 +119,7 @@ void input_guard::prepare()
         signal += (g.re * g.re + g.im * g.im) / double(law.size());
     }
     d_power = variance + signal;
+    d_cells.prepare(d_law.link(), d_noise_var);
     // Symbols that always fall into one cell of a converter have no variance; the noise is still what was said.
     d_snr = 10 * std::log10(std::max(signal, 1e-12) / std::max(variance, d_noise_var));
 }
@@ -193,14 +204,33 @@ input_report input_guard::test(const std::complex<float>* y, size_t n)
                 chance[std::upper_bound(edges, edges + cells - 1, distance[k]) - edges] += double(d_weight[k] / total);
     }
     const bool grid = on_grid(y, n);
+    if (grid)
+        r.shape = d_cells.distance(y, n);
     for (size_t c = 0; c < cells && !grid; c++)
         r.shape += std::pow(chance[c] / double(n) - 1.0 / cells, 2) * cells;
     for (size_t k = 0; k < m; k++)
         r.unused += std::pow(d_share[k] / double(n) - 1 / double(m), 2) * double(m);
     r.reason = judge(r, n, grid);
+    if (!r.reason.empty() || grid) {
+        d_pool = 0;
+    } else {
+        d_pool = std::min(d_pool + 1, most_pool);
+        for (size_t c = 0; c < cells; c++)
+            d_pooled[c] += (chance[c] / double(n) - d_pooled[c]) / double(d_pool);
+        for (size_t c = 0; c < cells && d_pooled[cells - 1] < 1.0 / cells; c++)
+            r.pooled += std::pow(d_pooled[c] - 1.0 / cells, 2) * cells;
+        if (d_gaussian && d_pool >= least_pool && r.pooled > pooled_limit())
+            r.reason = "shape";
+    }
     if (r.reason.empty())
         d_scale = scale;
     return r;
+}
+
+double input_guard::pooled_limit() const
+{
+    const double known = double(d_law.known_symbols()); // few leave their mark on the centroids
+    return (known > 0 ? pooled_fitted + pooled_per_known / known : pooled_unfitted) + pooled_per_block / double(d_pool);
 }
 
 std::string input_guard::judge(const input_report& r, size_t n, bool grid) const
@@ -212,7 +242,7 @@ std::string input_guard::judge(const input_report& r, size_t n, bool grid) const
         return "noise";
     if (d_snr < d_range.first - range_margin_db || d_snr > d_range.second + range_margin_db)
         return "range";
-    if (d_gaussian && r.shape > shape_limit + shape_per_symbol / double(n))
+    if (d_gaussian && r.shape > (grid ? cells_limit : shape_limit) + shape_per_symbol / double(n))
         return "shape";
     if (!grid && r.unused > unused_limit + unused_per_symbol * m / double(n))
         return "unused points";
@@ -237,18 +267,63 @@ bool input_guard::conclude()
     return false;
 }
 
+bool input_guard::moving_moment::jump(double value)
+{
+    const double apart = value - mean, rate = std::max(follow, 1.0 / double(seen + 1));
+    const bool jumps = seen >= settled && !(apart * apart < jump_deviations * jump_deviations * variance);
+    if (!std::isfinite(value))
+        return jumps;
+    mean += rate * apart;
+    variance += rate * (apart * apart * (1 - rate) - variance);
+    seen++;
+    return jumps;
+}
+
+//! Sums up symbols that no test sees. Returns whether a block of them ended that is unlike those before.
+bool input_guard::jumped(const std::complex<float>* y, size_t n)
+{
+    bool jump = false;
+    while (n > 0) {
+        const size_t some = std::min(n, block - d_summed);
+        float square = 0, fourth = 0;
+        for (size_t i = 0; i < some; i++) {
+            const float p = y[i].real() * y[i].real() + y[i].imag() * y[i].imag();
+            square += p;
+            fourth += p * p;
+        }
+        d_square += double(square);
+        d_fourth += double(fourth);
+        d_summed += some;
+        y += some;
+        n -= some;
+        if (d_summed < block)
+            break;
+        const bool level = d_level.jump(d_square / block);
+        const bool kurtosis = d_kurtosis.jump(d_fourth * block / (d_square * d_square + 1e-30));
+        jump = jump || level || kurtosis;
+        d_square = d_fourth = 0;
+        d_summed = 0;
+    }
+    return jump;
+}
+
 bool input_guard::feed(const std::complex<float>* y, size_t n)
 {
     bool changed = false;
     for (size_t i = 0; i < n;) {
         if (d_skip > 0) {
-            const size_t jump = std::min(d_skip, n - i);
+            const size_t jump = std::min({ d_skip, n - i, block });
             d_skip -= jump;
+            if (jumped(y + i, jump) && !d_alarm) {
+                d_skip = 0;
+                d_pool = 0;
+                d_next = {};
+            }
             i += jump;
             if (d_skip > 0 || i == n)
                 continue;
         }
-        if (d_block.empty() && d_tests >= close_tests && d_bad == 0 && !d_alarm &&
+        if (d_block.empty() && d_tests >= close_tests && d_bad == 0 && !d_alarm && d_sparing &&
             std::chrono::steady_clock::now() < d_next) {
             d_skip = stride;
             continue;

@@ -19,9 +19,15 @@ namespace gr::diffusion {
  * Tags "noise_var" (E|n|^2) and "snr" (dB) set the noise level from their sample on, unless noise_var is
  * given. Message port "cmd": a dictionary (or pair) with any of "model" (name or path), "fit" (f64vector,
  * Receiver.state()), "noise_var" (negative: back to tags or the block's own estimate), "snr" (dB), "steps",
- * "mode", "compute_budget"; Receiver.message() makes one with model and fit. What is wrong is logged and counted and changes
- * nothing. Samples that are NaN or infinite count as 0, see bad_samples(). Message port "status": budget() as a
- * dictionary whenever a budget changes the steps. Delay: 0 samples (symbol for symbol).
+ * "mode", "compute_budget", "guard"; Receiver.message() makes one with model and fit. What is wrong is logged and
+ * counted and changes nothing. Samples that are NaN or infinite count as 0, see bad_samples(). Message port
+ * "status": budget() as a dictionary whenever a budget changes the steps. Delay: 0 samples (symbol for symbol).
+ *
+ * Guard: input that the model was not made for (another constellation, a wrong level, more noise than was said, an
+ * SNR outside training, no signal) is told from blocks of 512 symbols. After three bad ones in a row
+ * symbols pass unchanged until eight are good; message port "guard" says so (a dictionary
+ * with alarm, reason, text, power, noise, shape, pooled, unused, alarms), and so does a tag "guard" (a symbol: the reason,
+ * empty when it is over) on the first symbol concerned. Not with a prior.
  */
 class DIFFUSION_API denoiser_cc : virtual public gr::sync_block
 {
@@ -34,12 +40,14 @@ public:
      *  \param mode "exact" network; lookup "table" of its map, which follows the noise level in steps of 0.25 dB,
      *         made beside the stream; "auto": the table where its RMS error is below 1e-3, else the network
      *  \param compute_budget see set_compute_budget()
+     *  \param guard watch the input, and fall back to the classical path when it is nothing the model was made for
      *  \throws std::invalid_argument naming value and remedy */
     static sptr make(const std::string& model,
                      double noise_var = -1,
                      int steps = 0,
                      const std::string& mode = "auto",
-                     bool compute_budget = false);
+                     bool compute_budget = false,
+                     bool guard = true);
 
     virtual void set_model(const std::string& model) = 0;
     virtual void set_noise_var(double noise_var) = 0;
@@ -80,6 +88,15 @@ public:
     virtual uint64_t symbols() const = 0;
     virtual uint64_t bad_samples() const = 0;
     virtual uint64_t refused() const = 0;
+
+    //! The guard: see the class's text.
+    virtual void set_guard(bool on) = 0;
+    virtual bool guard() const = 0;
+    //! Why the classical path is in use now: dead, level, noise, shape, unused points, range; "": it is not.
+    virtual std::string guard_reason() const = 0;
+    //! Alarms since the start, and symbols that took the classical path.
+    virtual uint64_t guard_alarms() const = 0;
+    virtual uint64_t guarded_symbols() const = 0;
 };
 
 } // namespace gr::diffusion

@@ -17,7 +17,8 @@ void bind_denoiser_cc(py::module& m)
              py::arg("noise_var") = -1.0,
              py::arg("steps") = 0,
              py::arg("mode") = "auto",
-             py::arg("compute_budget") = false)
+             py::arg("compute_budget") = false,
+             py::arg("guard") = true)
         .def("set_model", &block::set_model, py::arg("model"))
         .def("set_noise_var", &block::set_noise_var, py::arg("noise_var"))
         .def("set_steps", &block::set_steps, py::arg("steps"))
@@ -39,6 +40,12 @@ void bind_denoiser_cc(py::module& m)
         .def("without_table", &block::without_table,
              "Symbols of the exact network while a table was asked for but not ready, or (auto) not good enough.")
         .def("fitted", &block::fitted)
+        .def("set_guard", &block::set_guard, py::arg("on"))
+        .def("guard", &block::guard, "Whether the input is watched.")
+        .def("guard_reason", &block::guard_reason,
+             "Why the classical path is in use: dead, level, noise, shape, unused points, range; '': it is not.")
+        .def("guard_alarms", &block::guard_alarms, "Alarms since the start.")
+        .def("guarded_symbols", &block::guarded_symbols, "Symbols that took the classical path.")
         .def("symbols", &block::symbols)
         .def("bad_samples", &block::bad_samples)
         .def("refused", &block::refused, "Tags and messages refused, since the start.");

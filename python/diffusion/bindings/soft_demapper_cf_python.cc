@@ -18,7 +18,8 @@ void bind_soft_demapper_cf(py::module& m)
                gr::basic_block,
                std::shared_ptr<block>>(
         m, "soft_demapper_cf", "Soft demapper: equalised symbols in, LLRs out (positive: bit 1), MSB first.")
-        .def(py::init(&block::make), py::arg("model"), py::arg("noise_var") = -1.0, py::arg("mode") = "exact")
+        .def(py::init(&block::make), py::arg("model"), py::arg("noise_var") = -1.0, py::arg("mode") = "exact",
+             py::arg("guard") = true)
         .def("set_model", &block::set_model, py::arg("model"))
         .def("set_noise_var", &block::set_noise_var, py::arg("noise_var"))
         .def("set_mode", &block::set_mode, py::arg("mode"))
@@ -35,6 +36,12 @@ void bind_soft_demapper_cf(py::module& m)
         .def("noise_var", &block::noise_var, "The noise variance in use, however it came.")
         .def("noise_source", &block::noise_source, "'given', 'tag' or 'estimate'")
         .def("fitted", &block::fitted)
+        .def("set_guard", &block::set_guard, py::arg("on"))
+        .def("guard", &block::guard, "Whether the input is watched.")
+        .def("guard_reason", &block::guard_reason,
+             "Why the classical path is in use: dead, level, noise, shape, unused points, range; '': it is not.")
+        .def("guard_alarms", &block::guard_alarms, "Alarms since the start.")
+        .def("guarded_symbols", &block::guarded_symbols, "Symbols that took the classical path.")
         .def("symbols", &block::symbols)
         .def("bad_samples", &block::bad_samples)
         .def("refused", &block::refused, "Tags and messages refused, since the start.");
