@@ -70,6 +70,7 @@ public:
     void setFrequency(int direction, size_t, const std::string& name, double hz, const SoapySDR::Kwargs&) override;
     double getFrequency(int direction, size_t) const override;
     double getFrequency(int direction, size_t, const std::string& name) const override;
+    SoapySDR::ArgInfoList getFrequencyArgsInfo(int, size_t) const override;
     SoapySDR::RangeList getFrequencyRange(int, size_t) const override;
     SoapySDR::RangeList getFrequencyRange(int, size_t, const std::string& name) const override;
     bool hasFrequencyCorrection(int, size_t) const override { return true; }

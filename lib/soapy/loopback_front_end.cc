@@ -133,10 +133,13 @@ void loopback::setFrequency(int direction, size_t channel, double hz, const Soap
     setFrequency(direction, channel, "RF", hz, args);
 }
 
-void loopback::setFrequency(int direction, size_t, const std::string& name, double hz, const SoapySDR::Kwargs&)
+void loopback::setFrequency(int direction, size_t, const std::string& name, double hz, const SoapySDR::Kwargs& args)
 {
     if (name != "RF")
         throw std::runtime_error("virtual radio: frequency component is '" + name + "', use RF");
+    // Programs may ask for an LO tuned aside; this one's leak (tx_dc, rx_dc) stays in the middle all the same.
+    if (const auto offset = args.find("OFFSET"); offset != args.end())
+        parse_number("OFFSET", offset->second, -highest_rate, highest_rate);
     within("frequency", hz, lowest_frequency, highest_frequency);
     std::lock_guard<std::recursive_mutex> lock(d_mutex);
     (direction == SOAPY_SDR_TX ? d_tx_settings.frequency : d_rx_settings.frequency) = hz;
@@ -162,6 +165,19 @@ SoapySDR::RangeList loopback::getFrequencyRange(int, size_t) const
 SoapySDR::RangeList loopback::getFrequencyRange(int direction, size_t channel, const std::string&) const
 {
     return getFrequencyRange(direction, channel);
+}
+
+SoapySDR::ArgInfoList loopback::getFrequencyArgsInfo(int, size_t) const
+{
+    SoapySDR::ArgInfo info; // gr-soapy refuses tune arguments that are not listed
+    info.key = "OFFSET";
+    info.name = "LO offset";
+    info.value = "0";
+    info.units = "Hz";
+    info.description = "taken as other drivers do, without effect here";
+    info.type = SoapySDR::ArgInfo::FLOAT;
+    info.range = SoapySDR::Range(-highest_rate, highest_rate);
+    return { info };
 }
 
 void loopback::setFrequencyCorrection(int direction, size_t, double ppm)

@@ -27,9 +27,11 @@ class Radio:
     gain: float = None
     antenna: str = None
     bandwidth: float = None
+    lo_offset: float = None
 
     def open(self, direction):
-        return open_device(direction, self.device, self.rate, self.frequency, self.gain, self.antenna, self.bandwidth)
+        return open_device(direction, self.device, self.rate, self.frequency, self.gain, self.antenna, self.bandwidth,
+                           self.lo_offset)
 
 
 class Listener(gr.basic_block):

@@ -37,8 +37,10 @@ def driver_of(device):
     return words.get("driver", "")
 
 
-def open_device(direction, device, rate, frequency, gain=None, antenna=None, bandwidth=None):
+def open_device(direction, device, rate, frequency, gain=None, antenna=None, bandwidth=None, lo_offset=None):
     """A gr-soapy source ("rx") or sink ("tx") with these settings; None is the device's own choice.
+
+    lo_offset: Hz by which the LO is tuned aside, where the driver has a digital stage to bring it back (docs/hardware.md).
 
     Raises RadioError naming what the device refuses and what it has instead.
     """
@@ -47,7 +49,8 @@ def open_device(direction, device, rate, frequency, gain=None, antenna=None, ban
     module = soapy()
     what = {"rx": "reception", "tx": "transmission"}[direction]
     try:
-        block = (module.source if direction == "rx" else module.sink)(device, "fc32", 1, "", "", [""], [""])
+        tuning = f"OFFSET={lo_offset:.17g}" if lo_offset else ""
+        block = (module.source if direction == "rx" else module.sink)(device, "fc32", 1, "", "", [tuning], [""])
     except Exception as e:  # SoapySDR's errors come as several types
         raise RadioError(f"device '{device}' cannot be opened for {what} ({e}); 'SoapySDRUtil --find' lists what "
                          "is there, driver=loopback needs no hardware") from e

@@ -16,19 +16,21 @@ class radio_source(gr.hier_block2):
     """Samples of a receiver: a gr-soapy source that sets only what it is told, so that the device string may change.
 
     device: SoapySDR arguments, such as "driver=loopback". sample_rate, frequency: Hz. gain: dB, None: the device's
-    own choice. antenna, bandwidth (Hz): "" and 0 for the device's own choice. Output: complex, full scale 1.
+    own choice. antenna, bandwidth (Hz): "" and 0 for the device's own choice. lo_offset: Hz that the LO is tuned aside,
+    where the driver can bring it back. Output: complex, full scale 1.
 
     Raises RadioError naming what the device refuses and what it has instead.
     """
     direction = "rx"
 
-    def __init__(self, device="driver=loopback", sample_rate=1e6, frequency=2.45e9, gain=None, antenna="", bandwidth=0):
+    def __init__(self, device="driver=loopback", sample_rate=1e6, frequency=2.45e9, gain=None, antenna="", bandwidth=0,
+                 lo_offset=0):
         wire, none = gr.io_signature(1, 1, gr.sizeof_gr_complex), gr.io_signature(0, 0, 0)
         receives = self.direction == "rx"
         gr.hier_block2.__init__(self, "radio_source" if receives else "radio_sink", none if receives else wire,
                                 wire if receives else none)
         self.core = radio.open_device(self.direction, device, sample_rate, frequency, gain, antenna or None,
-                                      bandwidth or None)
+                                      bandwidth or None, lo_offset or None)
         self.connect(*((self.core, self) if receives else (self, self.core)))
 
     def set_sample_rate(self, sample_rate):

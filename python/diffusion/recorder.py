@@ -53,25 +53,25 @@ def _packets(settings):
 
 
 def record(name, settings, waveform="native", seconds=None, transmit=False, antenna=None, description="",
-           annotate=True, overwrite=False):
+           annotate=True, overwrite=False, lo_offset=None):
     """Records into name; returns what the command prints. settings: link.Settings with device and what is sent."""
     s = settings
     if seconds is not None and not 0 < seconds * s.rate < 2 ** 40:
         raise ValueError(f"seconds is {seconds}, use a positive number")
     with tempfile.TemporaryDirectory(prefix="gr-diffusion-") as folder:
-        return _record(name, s, waveform, seconds, transmit, antenna, description, annotate, overwrite,
+        return _record(name, s, waveform, seconds, transmit, antenna, description, annotate, overwrite, lo_offset,
                        Path(folder) / "sent.c64")
 
 
-def _record(name, s, waveform, seconds, transmit, antenna, description, annotate, overwrite, scratch):
+def _record(name, s, waveform, seconds, transmit, antenna, description, annotate, overwrite, lo_offset, scratch):
     details, sent, data, packets = {}, 0, None, None
     if s.file:
         data, packets = _packets(s)
     if transmit:
         sent = samples_to_send(s, waveform, packets, scratch)
     count = int(seconds * s.rate) if seconds else (sent + int(TAIL_S * s.rate) if transmit else int(s.rate))
-    source = open_device("rx", s.device, s.rate, s.frequency, s.rx_gain, antenna)
-    sink = open_device("tx", s.device, s.rate, s.frequency, s.tx_gain) if transmit else None
+    source = open_device("rx", s.device, s.rate, s.frequency, s.rx_gain, antenna, lo_offset=lo_offset)
+    sink = open_device("tx", s.device, s.rate, s.frequency, s.tx_gain, lo_offset=lo_offset) if transmit else None
     if packets:
         whole = transmit and count >= sent
         details["sent"] = sent_description(packets, data, Path(s.file).name, {

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gnuradio import blocks, diffusion, gr
-from gnuradio.diffusion import carousel
+from gnuradio.diffusion import carousel, radio
 from gnuradio.diffusion.link import packet_source, packets_in
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -101,3 +101,11 @@ def test_a_radio_is_told_only_what_is_given(tmp_path):
     source.set_frequency(2e9), source.set_sample_rate(1e6)
     assert (source.core.get_frequency(0), source.core.get_sample_rate(0), source.core.get_gain(0)) == (2e9, 1e6, 50)
     assert source.read_sensor("lo_locked") is True
+
+
+def test_the_lo_offset_reaches_the_driver():
+    medium = f"driver=loopback,medium=told-{os.getpid()}"
+    source = diffusion.radio_source(medium, 1e6, 2e9, lo_offset=750e3)
+    assert source.core.get_frequency(0) == 2e9
+    with pytest.raises(radio.RadioError, match="OFFSET is '1000000000', use"):
+        diffusion.radio_source(medium, 1e6, 2e9, lo_offset=1e9)

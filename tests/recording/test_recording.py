@@ -94,7 +94,7 @@ def test_replay_equals_the_link_on_the_same_samples(capture):
     packets = link.split(r.sent_data(), 112, 1)
     mine, _ = playback.play(r, packets=packets, complete=True)
     settings = link.Settings(file=LETTER)
-    sent = type("Sent", (), {"packets": packets, "taps_of": []})
+    sent = type("Sent", (), {"packets": packets, "taps_of": [], "waveform": "native"})
     iq = np.concatenate([r.read(0, len(r)), np.zeros(4000, np.complex64)])
     theirs, _ = link.figures(link.receive(iq, "lmmse", "map"), sent, settings)
     for key in ("frames_sent", "frames_ok", "per", "ber"):

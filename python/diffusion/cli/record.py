@@ -25,6 +25,8 @@ def add_arguments(parser):
     parser.add_argument("--freq", type=float, default=2.45e9, metavar="HZ", help="carrier frequency (%(default)g)")
     parser.add_argument("--gain", type=float, metavar="DB", help="of the receiver (the device's own choice)")
     parser.add_argument("--antenna", metavar="NAME", help="of the receiver (the device's own choice)")
+    parser.add_argument("--lo-offset", type=float, metavar="HZ", help="tune the LO so far beside the signal; the driver "
+                                                                      "brings it back, if it can (docs/hardware.md)")
     parser.add_argument("--tx-gain", type=float, metavar="DB", help="of the transmitter, with --send")
     parser.add_argument("--send", type=Path, metavar="FILE", help="transmit this file with the same device")
     parser.add_argument("--sent", type=Path, metavar="FILE",
@@ -55,7 +57,7 @@ def run(args):
     try:
         settings.check()
         result = recorder.record(args.name, settings, args.waveform, args.seconds, transmit=bool(args.send),
-                                 antenna=args.antenna, description=args.description,
+                                 antenna=args.antenna, lo_offset=args.lo_offset, description=args.description,
                                  annotate=not args.no_annotations, overwrite=args.overwrite)
     except (ValueError, RadioError, RecordingError) as e:
         raise JobError(str(e)) from e

@@ -24,13 +24,15 @@ def radio_options(parser, direction):
     parser.add_argument("--gain", type=float, metavar="DB", help=f"{direction} gain (the device's own choice)")
     parser.add_argument("--antenna", metavar="NAME", help="SoapySDRUtil --probe lists them (the device's own choice)")
     parser.add_argument("--bandwidth", type=float, metavar="HZ", help="of the analogue filter (the device's own choice)")
+    parser.add_argument("--lo-offset", type=float, metavar="HZ", help="tune the LO so far beside the signal; the driver "
+                                                                      "brings it back, if it can (docs/hardware.md)")
 
 
 def radio_of(args):
     from gnuradio.diffusion.on_air import Radio
     if not args.rate > 0:
         raise UsageError(f"--rate is {args.rate:g}, use a positive number of samples/s")
-    return Radio(args.device, args.rate, args.freq, args.gain, args.antenna, args.bandwidth)
+    return Radio(args.device, args.rate, args.freq, args.gain, args.antenna, args.bandwidth, args.lo_offset)
 
 
 def stop_at_signals():
