@@ -8,16 +8,35 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TEXT = b"A letter through a good radio.\n"
 
 
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory):
+def with_stock_blocks(path, folder):
+    """The flowgraph with GRC's own Soapy Custom Source or Sink in place of radio_source or radio_sink."""
+    flowgraph = yaml.safe_load(path.read_text())
+    for block in flowgraph["blocks"]:
+        if block["name"] == "radio":
+            kind = block["id"].rsplit("_", 1)[1]
+            block["id"] = f"soapy_custom_{kind}"
+            block["parameters"] = {
+                "driver": "device.split(',')[0].split('=')[-1]", "dev_args": "','.join(device.split(',')[1:])",
+                "type": "fc32", "nchan": "1", "samp_rate": "samp_rate", "center_freq0": "freq", "gain0": "gain",
+                "antenna0": "'RX'" if kind == "source" else "'TX'", **({"agc0": "False", "dc_removal0": "False"} if kind == "source" else {})}
+    out = folder / path.name
+    out.write_text(yaml.safe_dump(flowgraph))
+    return out
+
+
+@pytest.fixture(scope="module", params=["as shipped", "stock blocks"])
+def programs(request, tmp_path_factory):
     out = tmp_path_factory.mktemp("programs")
-    names = ("soapy_transmitter", "soapy_receiver")
-    done = subprocess.run([sys.executable, "/usr/bin/grcc", "-o", str(out), *(str(EXAMPLES / f"{n}.grc") for n in names)],
+    paths = [EXAMPLES / f"{n}.grc" for n in ("soapy_transmitter", "soapy_receiver")]
+    if request.param == "stock blocks":
+        paths = [with_stock_blocks(p, out) for p in paths]
+    done = subprocess.run([sys.executable, "/usr/bin/grcc", "-o", str(out), *map(str, paths)],
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     return out
