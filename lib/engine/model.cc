@@ -74,7 +74,7 @@ void read_description(model_data& data)
     if (top.count("format", 0, 1000000) != format_version)
         top.wrong("format", "this version reads format " + std::to_string(format_version));
     data.name = top.string("name");
-    data.task = top.choice("task", { "receiver", "estimator", "shaper" });
+    data.task = top.choice("task", { "receiver", "estimator", "shaper", "sequence" });
     data.kind = top.object("network").string("kind");
 }
 

@@ -22,10 +22,12 @@ except ImportError as _e:
 
 from .estimator import Estimator
 from .interference import InterferenceLaw, InterferenceReceiver
+from .interference_block import interference_receiver
 from .link_metrics import LinkMetrics, link_metrics
 from .noise import NoiseLaw
 from .ofdm import ofdm_rx, ofdm_tx
 from .sequence import SequenceReceiver
+from .sequence_block import sequence_receiver
 from .shaper import Shaper, ShapingState
 from .receiver import Receiver
 from .waveforms import OfdmWaveform, PulseWaveform

@@ -4,11 +4,9 @@
 A waveform regressor, learned or polynomial, sees the amplifier but not the symbols. This receiver is a deterministic
 posterior sampler over the symbols: a sequence denoiser gives the first waveform estimate; then, in turns, the symbols'
 posterior mean at the matched noise level (the prior's x0 estimate) is remodulated, sent through a model of the
-amplifier, and what is left of the received samples corrects the symbols. numpy only; no torch.
+amplifier, and what is left of the received samples corrects the symbols. numpy and the engine; no torch.
 """
-import json
 import zipfile
-from pathlib import Path
 
 import numpy as np
 from scipy.special import log_ndtr, logsumexp
@@ -22,69 +20,14 @@ GAINS = np.linspace(0.86, 1.16, 31)
 FORWARD = (24, 5, 1, False)  # taps, order, cross of a fitted amplifier
 
 
-class SequenceNet:
-    """numpy inference of nn/sequence_net.py."""
-
-    def __init__(self, weights, reach, noisy):
-        self.w = {k: np.asarray(v, np.float32) for k, v in weights.items()}
-        self.reach, self.noisy = reach, noisy
-
-    @staticmethod
-    def _conv(h, weight, bias):
-        kernel = weight.shape[2]
-        padded = np.pad(h, ((0, 0), (kernel // 2, kernel // 2)))
-        out = np.repeat(bias[:, None], h.shape[1], 1)
-        for k in range(kernel):
-            out += weight[:, :, k] @ padded[:, k:k + h.shape[1]]
-        return out
-
-    def __call__(self, y, noise_var=1.0):
-        w, y = self.w, np.asarray(y, np.complex64)
-        silu = lambda v: v / (1 + np.exp(-np.clip(v, -60, 60)))
-        level = np.float32((-10 * np.log10(noise_var) - 25) / 10 if self.noisy else 0)
-        envelope = np.abs(y)
-        h = np.stack([envelope, envelope ** 2, np.full_like(envelope, level)])
-        for i in range(3):
-            h = silu(self._conv(h, w[f"conv.{i}.weight"], w[f"conv.{i}.bias"]))
-        fixed = w["level.1.weight"] @ silu(w["level.0.weight"][:, 0] * level + w["level.0.bias"]) + w["level.1.bias"]
-        taps = w["gate.weight"][:, :, 0] @ h + (w["gate.bias"] + fixed)[:, None]
-        half = taps.shape[0] // 2
-        padded = np.pad(y, self.reach)
-        out = np.zeros(y.size, np.complex64)
-        for k in range(half):
-            out += (taps[k] + 1j * taps[half + k]) * padded[k:k + y.size]
-        return out.astype(np.complex128)
-
-
 def load_model(name):
-    """{"description", "denoiser", "amplifier"} of a model that `train memory` wrote: a path, or a shipped name."""
-    path = Path(name)
-    if not path.is_file():
-        path = _model_path(str(name))
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            description = json.loads(str(file["description"]))
-            if description.get("format") != 1 or description.get("kind") != "sequence":
-                raise ValueError("format 1 of kind sequence is expected")
-            part = lambda p: {k[len(p) + 1:]: file[k] for k in file.files if k.startswith(p + ".")}
-            nets = {p: SequenceNet(part(p), int(description["reach"]), p == "denoiser")
-                    for p in ("denoiser", "amplifier")}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
-        raise ValueError(f"{path} is no model of `train memory`: {e}") from None
-    for net in nets.values():
-        if not all(np.isfinite(v).all() for v in net.w.values()):
-            raise ValueError(f"{path} holds a weight that is not finite")
-    return {"description": description, **nets}
-
-
-def _model_path(name):
-    import os
-    folders = [Path(p) for p in os.environ.get("GR_DIFFUSION_MODELS", "").split(":") if p]
-    folders += [Path(m.path).parent for m in _native.models()]
-    for folder in dict.fromkeys(folders):
-        if (folder / f"{name}.npz").is_file():
-            return folder / f"{name}.npz"
-    raise ValueError(f"sequence model '{name}' is no file and not among the shipped models (seq-dpa200)")
+    """{"description", "denoiser", "amplifier"} of a model that `train memory` wrote: a path, or a shipped name. The
+    networks are the engine's."""
+    found = _native.model(str(name))
+    if found.task != "sequence":
+        raise ValueError(f"model '{name}' is for the task '{found.task}', a SequenceReceiver needs one for 'sequence'")
+    return {"description": found.description, "denoiser": _native.sequence_net(str(name), "denoiser"),
+            "amplifier": _native.sequence_net(str(name), "amplifier")}
 
 
 class SequenceReceiver:
@@ -142,6 +85,42 @@ class SequenceReceiver:
         other._model_noise = float(errors[best])
         other._known = (x, y)
         other.choice = kind
+        return other
+
+    def save_fit(self, path):
+        """Writes what fit() found (.npz), for with_fit()."""
+        if self._known is None:
+            raise ValueError("nothing was fitted yet: fit() known samples first")
+        x, y = self._known
+        polynomial = self.choice == "polynomial"
+        np.savez(path, x=x.astype(np.complex64), y=y.astype(np.complex64), gain=self.gain, choice=self.choice,
+                 model_noise=self._model_noise, shape=np.array(self._forward.shape if polynomial else (), int),
+                 weights=self._forward.w if polynomial else np.zeros(0))
+
+    def with_fit(self, path):
+        """A copy with a fit that save_fit() wrote; one that chose the network needs a receiver with that model."""
+        other = SequenceReceiver.__new__(SequenceReceiver)
+        other.__dict__.update(self.__dict__)
+        other._cache = {}
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                x, y, other.gain = file["x"], file["y"], complex(file["gain"])
+                other.choice, other._model_noise = str(file["choice"]), float(file["model_noise"])
+                shape, weights = tuple(int(v) for v in file["shape"]), file["weights"]
+        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as e:
+            raise ValueError(f"{path} is no saved fit of a SequenceReceiver: {e}") from None
+        if other.choice not in ("polynomial", "network") or x.shape != y.shape or x.ndim != 1 or not all(
+                np.isfinite(v).all() for v in (x, y, weights, other.gain, other._model_noise)) or not other.gain:
+            raise ValueError(f"{path} is no saved fit of a SequenceReceiver: its numbers do not fit together")
+        if other.choice == "network" and self.model is None:
+            raise ValueError(f"{path} stands on a model's network; give the receiver that model")
+        other._known = (x.astype(np.complex128), y.astype(np.complex128))
+        other._forward = self.model["amplifier"] if other.choice == "network" else None
+        if other._forward is None:
+            other._forward = Regression(*shape[:3], bool(shape[3]) if len(shape) == 4 else True, weight=1e-8)
+            other._forward.w = weights
+            if len(shape) != 4 or other._forward(other._known[0][:64]).size != 64:
+                raise ValueError(f"{path} is no saved fit of a SequenceReceiver: its polynomial is not whole")
         return other
 
     def first_estimate(self, y, noise_var):
@@ -257,7 +236,7 @@ class Prior:
         sums = (lambda v: np.array([v.sum()])) if groups is None else (lambda v: np.bincount(groups, v))
         spread = (lambda v: np.repeat(v, z.size)) if groups is None else (lambda v: v[groups])
         if self.variance is None:
-            self.variance = float(np.mean(np.abs(z) ** 2)) * 10 ** -1.8
+            self.variance = max(float(np.mean(np.abs(z) ** 2)) * 10 ** -1.8, 1e-7)  # silence has no variance
         variance = self.variance
         gain = np.ones(z.size)
         if groups is not None:

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SequenceReceiver: its parts against closed forms, and the whole against the polynomial it must beat."""
-import json
-
 import numpy as np
 import pytest
 from gnuradio import diffusion
 from gnuradio.diffusion import metrics
 from gnuradio.diffusion.baselines import memory as baselines
 from gnuradio.diffusion.evaluate import receiver_memory as study
-from gnuradio.diffusion.sequence import Prior, SequenceNet, SequenceReceiver, cell_innovation, load_model
+from gnuradio.diffusion.sequence import Prior, SequenceReceiver, cell_innovation, load_model
 from gnuradio.diffusion.waveforms import OfdmWaveform, PulseWaveform
 
 
@@ -69,22 +67,29 @@ def test_cell_innovation_is_the_mean_within_the_cell():
     assert np.quantile(np.abs(innovation - truth), 0.999) < 0.5 * np.sqrt(2) * 8 / 256 + 1e-3  # but clipped ones
 
 
-@pytest.mark.parametrize("noisy", [True, False])
-def test_numpy_network_is_the_torch_network(noisy):
+def test_engine_is_the_torch_network(tmp_path):
     torch = pytest.importorskip("torch")
-    from gnuradio.diffusion.nn.sequence_net import SequenceNet as Reference
+    from gnuradio.diffusion.nn.export import save_model
+    from gnuradio.diffusion.nn.sequence_net import SequenceNet
+    from gnuradio.diffusion.train.memory import model_description
     torch.manual_seed(1)
-    net = Reference(5, 8, noisy)
-    for p in net.parameters():
+    nets = {part: SequenceNet(5, 8, part == "denoiser") for part in ("denoiser", "amplifier")}
+    for p in (p for net in nets.values() for p in net.parameters()):
         torch.nn.init.normal_(p, 0, 0.3)
+    path = tmp_path / "seq.safetensors"
+    save_model(path, {f"{part}.{k}": v for part, net in nets.items() for k, v in net.state_dict().items()},
+               model_description("seq", 5, 8, 1.0, 1 + 0j, 1.0, {}, {}))
     rng = np.random.default_rng(5)
-    y = (rng.standard_normal((300, 2)) @ [1, 1j]).astype(np.complex64)
-    with torch.no_grad():
-        out = net(torch.from_numpy(np.stack([y.real, y.imag])[None]), torch.tensor([0.03]))[0].numpy()
-    ours = SequenceNet({k: v.numpy() for k, v in net.state_dict().items()}, 5, noisy)(y, 0.03)
-    np.testing.assert_allclose(ours, out[0] + 1j * out[1], rtol=1e-4, atol=1e-4)
-    turned = SequenceNet({k: v.numpy() for k, v in net.state_dict().items()}, 5, noisy)(y * 1j, 0.03)
-    np.testing.assert_allclose(turned, 1j * ours, rtol=1e-4, atol=1e-4)
+    for part, net in nets.items():
+        ours = diffusion.sequence_net(str(path), part)
+        assert ours.margin == 8  # two convolutions of 9
+        for n in (300, 1, 7, 64, 129, 400):  # shorter than the window, whole and broken chunks
+            y = (rng.standard_normal((n, 2)) @ [1, 1j]).astype(np.complex64)
+            with torch.no_grad():
+                out = net(torch.from_numpy(np.stack([y.real, y.imag])[None]), torch.tensor([0.03]))[0].numpy()
+            scale = np.abs(out).max()
+            np.testing.assert_allclose(ours(y, 0.03), out[0] + 1j * out[1], rtol=1e-5, atol=1e-5 * scale)
+        np.testing.assert_allclose(ours(y * 1j, 0.03), 1j * ours(y, 0.03), rtol=1e-5, atol=1e-5 * scale)
 
 
 def link(constellation, blocks, snr, bits, seed=6):
@@ -104,7 +109,7 @@ def link(constellation, blocks, snr, bits, seed=6):
 
 
 @pytest.mark.parametrize("snr, bits", [(25, 0), (30, 3)])
-def test_beats_the_polynomial_over_the_measured_amplifiers_model(snr, bits):
+def test_beats_the_polynomial_over_the_measured_amplifiers_model(snr, bits, tmp_path):
     waveform, x_known, y_known, index, x, y, noise_var, own = link("qam64", 2, snr, bits)
     rx = SequenceReceiver(waveform, "qam64").fit(x_known, y_known)
     out = rx.receive(y, noise_var)
@@ -117,6 +122,9 @@ def test_beats_the_polynomial_over_the_measured_amplifiers_model(snr, bits):
     assert metrics.bit_errors(sent, out["llr"])[0] <= metrics.bit_errors(sent, classical["llr"])[0]
     symbols, llr = rx(y, noise_var)
     assert symbols.dtype == np.complex64 and llr.shape == (index.size, 6)
+    rx.save_fit(tmp_path / "fit.npz")
+    again = SequenceReceiver(waveform, "qam64").with_fit(tmp_path / "fit.npz")
+    np.testing.assert_allclose(again(y, noise_var)[1], llr, atol=1e-3 * np.abs(llr).max())
 
 
 def test_shipped_model_loads_and_denoises():
@@ -139,11 +147,16 @@ def test_bad_input_names_value_and_remedy(tmp_path):
         rx.fit(np.ones(100, complex), np.ones(100, complex))
     with pytest.raises(ValueError, match="not square"):
         SequenceReceiver(waveform, "bpsk")
-    with pytest.raises(ValueError, match="is no file"):
+    with pytest.raises(ValueError, match="neither a file nor the name"):
         SequenceReceiver(waveform, "qam64", "seq-none")
-    np.savez(tmp_path / "bad.npz", description=json.dumps({"format": 1, "kind": "other"}))
-    with pytest.raises(ValueError, match="no model of `train memory`"):
-        SequenceReceiver(waveform, "qam64", tmp_path / "bad.npz")
+    with pytest.raises(ValueError, match="is for the task 'receiver'"):
+        SequenceReceiver(waveform, "qam64", "rx-qam16")
+    (tmp_path / "bad.safetensors").write_bytes(b"no model")
+    with pytest.raises(ValueError, match="bad.safetensors"):
+        SequenceReceiver(waveform, "qam64", tmp_path / "bad.safetensors")
+    np.savez(tmp_path / "bad.npz", x=np.ones(3))
+    with pytest.raises(ValueError, match="no saved fit"):
+        SequenceReceiver(waveform, "qam64").with_fit(tmp_path / "bad.npz")
     shipped = SequenceReceiver(waveform, "qam64", study.MODEL)
     with pytest.raises(ValueError, match="whole blocks of 2560"):
         shipped.receive(np.ones(100, complex), 0.1)

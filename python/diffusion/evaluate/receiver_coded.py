@@ -16,10 +16,10 @@ from . import receiver as evaluation
 from .ldpc import RATES, Ldpc
 
 TARGET = 1e-2
-SETTINGS = (("rx-qam16", "S1"), ("rx-qam16", "S2-3bit"), ("rx-qam64", "S1"), ("rx-qam64", "S2"))
+SETTINGS = (("rx-qam16", "S2-3bit"), ("rx-qam64", "S2"), ("rx-qam16", "S1"), ("rx-qam64", "S1"))
 KNOWN = (50,)
 WORDS = 100         # a link
-LINKS = 16          # a point
+LINKS = 12          # a point
 STEP_DB = 0.3
 RECEIVERS = ("map", "fit", "fit-alone", "class-gaussian", "linear")
 

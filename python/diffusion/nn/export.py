@@ -16,7 +16,7 @@ from .sampler import prediction_type
 
 KEY = "gr_diffusion"
 FORMAT = 1
-TASKS = ("receiver", "estimator", "shaper")
+TASKS = ("receiver", "estimator", "shaper", "sequence")
 REQUIRED = ("name", "task", "network", "prediction_type", "schedule", "snr_db")
 
 

@@ -8,7 +8,6 @@ amplifier (input -> output); the val split picks the checkpoint; the test split 
 example:
     gr-diffusion train memory pa_DPA_200MHz.npz --seed 1
 """
-import json
 import sys
 import time
 from pathlib import Path
@@ -104,8 +103,17 @@ def train_net(data, noisy, seed, steps, reach, width, label, chunk=512, batch=16
                  "test_nmse_db": val_nmse(net, *pick(data["test"]), snrs, power), "snr_db": list(snrs)}
 
 
+def model_description(name, reach, width, rms, gain, rate, provenance, measured):
+    """What the model file says of itself."""
+    return {"name": name, "task": "sequence", "prediction_type": "sample", "schedule": {"kind": "continuous"},
+            "network": {"kind": "envelope_taps", "reach": reach, "width": width}, "snr_db": list(SNR_DB),
+            "normalisation": {"input_rms": rms, "gain": [gain.real, gain.imag], "sample_rate_hz": rate},
+            "provenance": provenance, "measured": measured}
+
+
 def run(args):
     import torch
+    from ..nn.export import save_model
     from .. import diffusion_python as native
     torch.set_num_threads(1)
     if args.steps < 1 or not 1 <= args.reach <= 64 or not 4 <= args.width <= 256:
@@ -118,16 +126,14 @@ def run(args):
     for option, value, default in (("--name", args.name, "seq-dpa200"), ("--steps", args.steps, 5000),
                                    ("--reach", args.reach, 20), ("--width", args.width, 24)):
         command += f" {option} {value}" if value != default else ""
-    description = {"format": 1, "kind": "sequence", "name": args.name, "reach": args.reach, "width": args.width,
-                   "input_rms": rms, "gain": [gain.real, gain.imag], "sample_rate_hz": rate,
-                   "provenance": {"command": command, "seed": args.seed, "version": native.version(),
-                                  "data": args.measurement.name},
-                   "measured": {"denoiser": log_d, "amplifier": log_a}}
-    arrays = {f"{part}.{k}": v.numpy().astype(np.float32) for part, net in
-              (("denoiser", denoiser), ("amplifier", amplifier)) for k, v in net.state_dict().items()}
-    args.out.mkdir(parents=True, exist_ok=True)
-    path = args.out / f"{args.name}.npz"
-    np.savez(path, description=json.dumps(description), **arrays)
+    description = model_description(
+        args.name, args.reach, args.width, rms, gain, rate,
+        {"command": command, "seed": args.seed, "version": native.version(), "data": args.measurement.name},
+        {"denoiser": log_d, "amplifier": log_a})
+    arrays = {f"{part}.{k}": v for part, net in (("denoiser", denoiser), ("amplifier", amplifier))
+              for k, v in net.state_dict().items()}
+    path = args.out / f"{args.name}.safetensors"
+    save_model(path, arrays, description)
     print(f"denoiser, test NMSE at {log_d['snr_db']} dB: {np.round(log_d['test_nmse_db'], 2)}; amplifier "
-          f"{log_a['test_nmse_db'][0]:.2f} dB\nwrote {path} ({sum(a.size for a in arrays.values())} parameters)")
+          f"{log_a['test_nmse_db'][0]:.2f} dB\nwrote {path} ({sum(a.numel() for a in arrays.values())} parameters)")
     write_json(args.json, description)
