@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The receiver's studies: LDPC codes through gr-fec, the literature's receiver, the verdicts of the examination."""
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from gnuradio import diffusion
 
+from gnuradio.diffusion import metrics
 from gnuradio.diffusion.baselines import receiver as baselines
-from gnuradio.diffusion.evaluate import ldpc, receiver_examination, receiver_papers
+from gnuradio.diffusion.evaluate import (ldpc, receiver as evaluation, receiver_calibration, receiver_coded,
+                                         receiver_examination, receiver_fit, receiver_interference, receiver_memory,
+                                         receiver_noise, receiver_papers)
 from gnuradio.diffusion.train import hardware
 
 
@@ -29,6 +34,12 @@ def test_codes_decode(rate, good_db, bad_db):
         variance = 10 ** (-ebn0_db / 10) / (2 * code.k / code.n)
         y = 2.0 * word - 1 + np.sqrt(variance) * rng.standard_normal(word.shape)
         assert (code.decode(2 * y / variance) == bits).all() == works
+        ours = code.decode_words(2 * y / variance)
+        assert (ours == word).all() == works and ours.shape == word.shape
+    with pytest.raises(ValueError, match=r"llr \(words, 1800\)"):
+        code.decode_words(y[:, :100])
+    with pytest.raises(ValueError, match="not a number"):
+        code.decode_words(np.full((1, 1800), np.nan))
     with pytest.raises(ValueError, match="rate"):
         ldpc.Ldpc("2/3")
 
@@ -65,3 +76,59 @@ def test_the_literatures_network_and_its_three_ways():
     assert wrong["ddpm-T"] > 0.8                       # pure noise in, any symbol out
     assert wrong["ddim-matched"] < nearest + 0.01      # one deterministic way is as good as the nearest point
     assert nearest - 0.002 < wrong["ddpm-matched"] < 0.2
+
+
+def test_calibration_figures_against_closed_form():
+    """LLRs of a binary Gaussian channel are exact: what is claimed comes true; doubled, the scale is a half."""
+    rng = np.random.default_rng(8)
+    bits = rng.integers(0, 2, (40000, 2))
+    llr = 2 * (2.0 * bits - 1 + rng.standard_normal(bits.shape))
+    edges = receiver_calibration.EDGES
+    scale, lo, hi = metrics.gmi_scale_interval(bits, llr)
+    assert lo < 1 < hi and hi - lo < 0.05 and scale == pytest.approx(1, abs=0.03)
+    assert metrics.gmi_scale_interval(bits, 2 * llr)[0] == pytest.approx(0.5, abs=0.015)
+    table = metrics.reliability(bits, llr, edges)
+    assert table[:, 0].sum() == bits.size
+    inside = (table[:, 3] <= table[:, 1]) & (table[:, 1] <= table[:, 4])
+    assert inside.mean() > 0.7  # 95% intervals, about a dozen bins
+    assert metrics.calibration_error(bits, llr, edges) < 0.005 < metrics.calibration_error(bits, 2 * llr, edges)
+
+
+def tiny(study):
+    """A few rows of a study, as its measure_study makes them."""
+    args = SimpleNamespace(symbols=600, seed=1, snr=[15], known=[50], plots=None, data=None)
+    rx = diffusion.Receiver("rx-qam16")
+    rng = np.random.default_rng(1)
+    if study in ("examination", "calibration"):
+        module = {"examination": receiver_examination, "calibration": receiver_calibration}[study]
+        return module.measure_study(args, ["rx-qpsk"])
+    if study == "papers":
+        return receiver_papers.measure_point(rx, receiver_papers.find_model(), lambda y, snr: np.zeros((y.size, 4)),
+                                             "S1", "gaussian", 10, 300, 1)
+    if study == "coded":
+        return receiver_coded.study_curve(rx, "3/4", "S1", 50, 1, links=2)[0]
+    if study == "noise":
+        return receiver_noise.measure_point(rx, "laplacian", 5, 800, 1)
+    if study == "memory":
+        waveform = diffusion.OfdmWaveform(512, np.arange(-60, 60))
+        send = receiver_memory.amplified(diffusion.power_amplifier.load("pa-dpa200"))
+        return receiver_memory.simulated(waveform, "qam16", send, "small", [(25, 0)], 1, 6, 1)
+    if study == "interference":
+        laws = [diffusion.InterferenceLaw.fit([receiver_interference.chirp(rng, 200) for _ in range(20)], window=8,
+                                              components=k, rounds=2, most=500) for k in (4, 1)]
+        return receiver_interference.measure_point("chirp", "qpsk", 0, laws, None, 1, blocks=2)
+    if study == "fit":
+        return receiver_fit.measure(2, 400, [50], 1)
+    raise ValueError(f"{study} has no rows here: add some")
+
+
+@pytest.mark.parametrize("study", evaluation.OWN_STUDIES)
+def test_every_studys_rows_have_the_promised_keys(study, monkeypatch):
+    monkeypatch.setattr(receiver_coded, "WORDS", 3)
+    rows = evaluation.checked(tiny(study))
+    assert len(rows) >= 2
+    for row in rows:
+        assert 0 <= row["ber_lo"] <= row["ber"] <= row["ber_hi"] <= 1 and row["gmi"] > -0.5
+        assert isinstance(row["receiver"], str) and isinstance(row["setting"], str)
+    with pytest.raises(KeyError, match="lacks gmi"):
+        evaluation.checked([{k: 0 for k in evaluation.ROW_KEYS if k != "gmi"}])
