@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-// How long the scheduler's calls into denoiser_cc take: bench_latency SECONDS writes JSON. The block is the real one,
-// subclassed so that the clock is read outside of it; source and sink run on the other cores at full speed.
+// How long the scheduler's calls into denoiser_cc take: bench_latency SECONDS runs each of four settings for so long
+// without a break and writes JSON. The block is the real one, subclassed so that the clocks are read outside of it;
+// source and sink run on the other cores at full speed. Of every call: time by the clock, CPU time of the thread, how
+// often the system took the core away (involuntary switches) and what pages had to be found. So a late call says
+// whether it is ours.
 #include "blocks/denoiser_cc_impl.h"
 #include <gnuradio/blocks/null_sink.h>
 #include <gnuradio/blocks/vector_source.h>
 #include <gnuradio/io_signature.h>
 #include <gnuradio/top_block.h>
-#include <atomic>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <random>
+#include <sys/resource.h>
 #include <thread>
 
 using namespace gr::diffusion;
@@ -50,12 +54,30 @@ private:
     double d_largest = 0;
 };
 
-double thread_cpu_us()
-{
-    timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return 1e6 * double(t.tv_sec) + 1e-3 * double(t.tv_nsec);
-}
+//! What the system did with the calling thread so far.
+struct thread_state {
+    double cpu_us;
+    long involuntary, voluntary, minor_faults, major_faults;
+
+    static thread_state now()
+    {
+        timespec t;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+        rusage u;
+        getrusage(RUSAGE_THREAD, &u);
+        return { 1e6 * double(t.tv_sec) + 1e-3 * double(t.tv_nsec), u.ru_nivcsw, u.ru_nvcsw, u.ru_minflt, u.ru_majflt };
+    }
+    thread_state since(const thread_state& before) const
+    {
+        return { cpu_us - before.cpu_us, involuntary - before.involuntary, voluntary - before.voluntary,
+                 minor_faults - before.minor_faults, major_faults - before.major_faults };
+    }
+};
+
+struct late_call {
+    double us;
+    thread_state spent;
+};
 
 class timed_denoiser : public denoiser_cc_impl
 {
@@ -69,19 +91,25 @@ public:
     }
     int work(int n, gr_vector_const_void_star& in, gr_vector_void_star& out) override
     {
-        const double cpu_begun = thread_cpu_us();
+        const thread_state before = thread_state::now();
         const auto begun = clock_type::now();
         const int done = denoiser_cc_impl::work(n, in, out);
         const double us = std::chrono::duration<double, std::micro>(clock_type::now() - begun).count();
-        const double cpu = thread_cpu_us() - cpu_begun;
-        if (n == max_noutput_items()) { // full batches only
-            calls.count(us);
-            largest_cpu = std::max(largest_cpu, cpu);
-        }
+        const thread_state spent = thread_state::now().since(before);
+        if (n != max_noutput_items())
+            return done; // full batches only
+        calls.count(us);
+        cpu.count(spent.cpu_us);
+        switches += uint64_t(spent.involuntary);
+        faults += uint64_t(spent.minor_faults + spent.major_faults);
+        if (us > 5000 && n_late < late.size())
+            late[n_late++] = { us, spent };
         return done;
     }
-    histogram calls;
-    double largest_cpu = 0; // without the time that the system gave to others
+    histogram calls, cpu; // cpu: without the time that the system gave to others
+    uint64_t switches = 0, faults = 0;
+    std::array<late_call, 20> late; // the first ones
+    size_t n_late = 0;
 };
 
 //! \param moving the noise level moves by 1 dB twenty times a second, so that tables are made all the time
@@ -108,11 +136,21 @@ void measure(const char* name, const char* mode, int batch, bool moving, double 
     }
     top->stop();
     top->wait();
-    const histogram& h = block->calls;
-    std::printf("  \"%s_%d\": {\"p50\": %.3f, \"p99\": %.3f, \"max\": %.3f, \"max_cpu\": %.3f, \"calls\": %llu, \"above_5_ms\": %llu, "
-                "\"seconds\": %.1f}%s\n",
-                name, batch, h.quantile(0.5), h.quantile(0.99), h.largest(), block->largest_cpu, (unsigned long long)h.total(),
-                (unsigned long long)h.above_5_ms(), seconds, last ? "" : ",");
+    const histogram &h = block->calls, &c = block->cpu;
+    std::printf("  \"%s_%d\": {\"p50\": %.3f, \"p99\": %.3f, \"max\": %.3f, \"p50_cpu\": %.3f, \"p99_cpu\": %.3f, "
+                "\"max_cpu\": %.3f, \"calls\": %llu, \"above_5_ms\": %llu, \"above_5_ms_cpu\": %llu, \"involuntary\": %llu, "
+                "\"page_faults\": %llu, \"seconds\": %.1f,\n    \"late\": [",
+                name, batch, h.quantile(0.5), h.quantile(0.99), h.largest(), c.quantile(0.5), c.quantile(0.99), c.largest(),
+                (unsigned long long)h.total(), (unsigned long long)h.above_5_ms(), (unsigned long long)c.above_5_ms(),
+                (unsigned long long)block->switches, (unsigned long long)block->faults, seconds);
+    for (size_t i = 0; i < block->n_late; i++) {
+        const late_call& l = block->late[i];
+        std::printf("%s{\"us\": %.0f, \"cpu_us\": %.0f, \"involuntary\": %ld, \"voluntary\": %ld, \"minor_faults\": %ld, "
+                    "\"major_faults\": %ld}",
+                    i ? ", " : "", l.us, l.spent.cpu_us, l.spent.involuntary, l.spent.voluntary, l.spent.minor_faults,
+                    l.spent.major_faults);
+    }
+    std::printf("]}%s\n", last ? "" : ",");
     std::fflush(stdout);
 }
 
@@ -122,13 +160,13 @@ int main(int argc, char** argv)
 {
     const double seconds = argc == 2 ? std::atof(argv[1]) : 0;
     if (!(seconds > 0)) {
-        std::fprintf(stderr, "usage: bench_latency SECONDS (of the whole run)\n");
+        std::fprintf(stderr, "usage: bench_latency SECONDS (of each of four settings)\n");
         return 2;
     }
     std::printf("{\n");
     for (int batch : { 64, 1024 }) {
-        measure("denoiser_cc_exact", "exact", batch, false, seconds / 4, false);
-        measure("denoiser_cc_table", "table", batch, true, seconds / 4, batch == 1024);
+        measure("denoiser_cc_exact", "exact", batch, false, seconds, false);
+        measure("denoiser_cc_table", "table", batch, true, seconds, batch == 1024);
     }
     std::printf("}\n");
     return 0;

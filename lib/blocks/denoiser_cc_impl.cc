@@ -28,6 +28,7 @@ denoiser_cc_impl::denoiser_cc_impl(const std::string& model, double noise_var, i
     message_port_register_in(pmt::mp("cmd"));
     set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
         gr::thread::scoped_lock lock(d_setlock);
+        d_stage.settle();
         d_stage.command(message, false, &d_budget);
     });
 }
@@ -38,6 +39,7 @@ int denoiser_cc_impl::work(int noutput_items,
 {
     const work_watch::call timed(d_watch);
     gr::thread::scoped_lock lock(d_setlock);
+    d_stage.settle();
     if (d_stage.use_steps(allowed_steps(d_budget, d_watch, detail(), d_stage.wanted_steps())))
         publish_budget();
     if (!d_stage.receiver().uses_table())
@@ -54,7 +56,9 @@ int denoiser_cc_impl::work(int noutput_items,
     return noutput_items;
 }
 
-#define LOCKED gr::thread::scoped_lock lock(const_cast<denoiser_cc_impl*>(this)->d_setlock)
+#define LOCKED                                                                   \
+    gr::thread::scoped_lock lock(const_cast<denoiser_cc_impl*>(this)->d_setlock); \
+    const_cast<denoiser_cc_impl*>(this)->d_stage.settle()
 
 void denoiser_cc_impl::set_model(const std::string& model)
 {
@@ -62,11 +66,7 @@ void denoiser_cc_impl::set_model(const std::string& model)
     d_stage.set_model(model, false);
 }
 
-void denoiser_cc_impl::set_noise_var(double noise_var)
-{
-    LOCKED;
-    d_stage.set_noise_var(noise_var);
-}
+void denoiser_cc_impl::set_noise_var(double noise_var) { d_stage.ask_noise_var(noise_var); }
 
 void denoiser_cc_impl::set_steps(int steps)
 {

@@ -84,6 +84,16 @@ void receiver_stage::set_noise_var(double noise_var)
         d_estimator->reset();
 }
 
+void receiver_stage::ask_noise_var(double noise_var) { d_asked = check_noise_var(noise_var); }
+
+void receiver_stage::settle()
+{
+    if (d_asked.load(std::memory_order_relaxed) == nothing)
+        return;
+    if (const double asked = d_asked.exchange(nothing); asked != nothing)
+        set_noise_var(asked);
+}
+
 void receiver_stage::set_steps(int steps)
 {
     d_receiver->set_steps(check_steps(steps));

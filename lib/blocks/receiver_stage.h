@@ -19,7 +19,7 @@
 namespace gr::diffusion {
 
 /*! What denoiser_cc and soft_demapper_cf share: the receiver in use, where its noise level comes from, and
- * what messages and tags may do to it. The block holds its d_setlock around every call. */
+ * what messages and tags may do to it. The block holds its d_setlock around every call but ask_noise_var(). */
 class receiver_stage
 {
 public:
@@ -36,6 +36,11 @@ public:
 
     void set_model(const std::string& model, bool same_bits);
     void set_noise_var(double noise_var);
+    /*! As set_noise_var(), from any thread and without the block's lock, so that the block never waits for a caller
+     *  whom the system has put aside: the next process() or settle() takes it over. */
+    void ask_noise_var(double noise_var);
+    //! Takes over what was asked for. The block calls it before anything else that it does under its lock.
+    void settle();
     void set_steps(int steps);
     //! \param wait for the table, before the flowgraph runs; in a running one it is made beside the stream
     void set_mode(const std::string& mode, bool wait = false);
@@ -87,6 +92,8 @@ private:
     int64_t d_composition = -1; // that the prior is of
     std::string d_model, d_mode = "exact";
     double d_given = -1, d_tagged = -1;
+    static constexpr double nothing = 0; // no noise variance that may be asked for
+    std::atomic<double> d_asked{ nothing };
     size_t d_steps, d_wanted = 1;
     bool d_soft_bits; // what a table holds
     uint64_t d_without_table = 0; // of receivers that are gone

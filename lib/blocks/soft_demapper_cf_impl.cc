@@ -26,6 +26,7 @@ soft_demapper_cf_impl::soft_demapper_cf_impl(const std::string& model, double no
     message_port_register_in(pmt::mp("cmd"));
     set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
         gr::thread::scoped_lock lock(d_setlock);
+        d_stage.settle();
         d_stage.command(message, true);
     });
 }
@@ -35,6 +36,7 @@ int soft_demapper_cf_impl::work(int noutput_items,
                                 gr_vector_void_star& output_items)
 {
     gr::thread::scoped_lock lock(d_setlock);
+    d_stage.settle();
     const int symbols = noutput_items / int(interpolation());
     get_tags_in_window(d_tags, 0, 0, symbols);
     d_stage.process(static_cast<const gr_complex*>(input_items[0]),
@@ -48,7 +50,9 @@ int soft_demapper_cf_impl::work(int noutput_items,
     return symbols * int(interpolation());
 }
 
-#define LOCKED gr::thread::scoped_lock lock(const_cast<soft_demapper_cf_impl*>(this)->d_setlock)
+#define LOCKED                                                                   \
+    gr::thread::scoped_lock lock(const_cast<soft_demapper_cf_impl*>(this)->d_setlock); \
+    const_cast<soft_demapper_cf_impl*>(this)->d_stage.settle()
 
 void soft_demapper_cf_impl::set_model(const std::string& model)
 {
@@ -56,11 +60,7 @@ void soft_demapper_cf_impl::set_model(const std::string& model)
     d_stage.set_model(model, true);
 }
 
-void soft_demapper_cf_impl::set_noise_var(double noise_var)
-{
-    LOCKED;
-    d_stage.set_noise_var(noise_var);
-}
+void soft_demapper_cf_impl::set_noise_var(double noise_var) { d_stage.ask_noise_var(noise_var); }
 
 void soft_demapper_cf_impl::set_mode(const std::string& mode)
 {

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <condition_variable>
 #include <mutex>
+#include <semaphore.h>
 #include <random>
 #include <stdexcept>
 #include <thread>
@@ -70,6 +71,7 @@ struct tabulated_receiver::impl {
         std::vector<float> context;
         std::vector<double> q2, q1;
         size_t steps = 1;
+        uint64_t serial = 0; // of the request
     };
 
     impl(model::sptr m, size_t steps, const config& c) : cfg(c), exact(std::move(m), steps)
@@ -81,15 +83,16 @@ struct tabulated_receiver::impl {
         const size_t points = exact.get_model().constellation().size();
         if (c.soft_bits && points == 0)
             throw std::invalid_argument("model '" + exact.get_model().name() + "' has no constellation, hence no soft bits");
-        for (link* l : { &wanted, &building }) {
-            l->context.resize(exact.conditions());
-            l->q2.resize(5 * points);
-            l->q1.resize(points);
-            l->noise_var = c.noise_var;
-            l->steps = exact.steps();
-        }
+        wanted.context.resize(exact.conditions());
+        wanted.q2.resize(5 * points);
+        wanted.q1.resize(points);
+        wanted.noise_var = c.noise_var;
+        wanted.steps = exact.steps();
+        for (link& l : slots)
+            l = wanted;
+        sem_init(&work_to_do, 0, 0);
         if (!c.deferred)
-            in_use = build(building);
+            in_use = build(wanted);
         worker = std::thread([this] { work(); });
     }
 
@@ -99,8 +102,10 @@ struct tabulated_receiver::impl {
             std::lock_guard<std::mutex> lock(mutex);
             stopping = true;
         }
-        changed.notify_all();
+        pause.notify_all();
+        sem_post(&work_to_do);
         worker.join(); // it looks at `stopping` every few microseconds of work
+        sem_destroy(&work_to_do);
         delete in_use;
         delete pending.load();
         free_retired();
@@ -114,11 +119,19 @@ struct tabulated_receiver::impl {
     std::atomic<uint64_t> requested{ 0 }, served{ 0 }; // changes asked for, changes that have their table
     std::atomic<bool> good{ false }, stopping{ false };
 
-    mutable std::mutex mutex; // of what follows; never taken by process()
-    std::condition_variable changed, done;
-    link wanted, building;
+    /* What is wanted goes to the worker through three slots: one that a setter fills, one that the worker reads, and
+     * the newest between them, exchanged by one atomic index. The worker has low priority, so a setter that waited
+     * for a lock of its would wait for as long as the machine has better to do; setters run in blocks' threads. */
+    std::mutex setters; // of wanted and filling
+    link wanted, slots[3];
+    unsigned filling = 0, reading = 1; // reading is the worker's
+    static constexpr unsigned fresh_slot = 4; // set in `newest`: the worker has not seen it
+    std::atomic<unsigned> newest{ 2 };
+    sem_t work_to_do;
+
+    mutable std::mutex mutex; // of figures; taken by the worker and those who ask or wait, never by process() or setters
+    std::condition_variable pause, done;
     accuracy_figures figures;
-    bool dirty = false, busy = false;
     std::thread worker;
 
     //! The exact network on n observations, in parts so that the end of this object need not wait for it.
@@ -223,40 +236,36 @@ struct tabulated_receiver::impl {
     void work()
     {
         give_way();
-        std::unique_lock<std::mutex> lock(mutex);
-        for (;;) {
-            changed.wait(lock, [this] { return dirty || stopping.load(); });
-            if (stopping)
-                return;
-            building = wanted;
-            const uint64_t serial = requested;
-            dirty = false;
-            busy = true;
-            lock.unlock();
+        while (!stopping) {
+            if (!(newest.load(std::memory_order_acquire) & fresh_slot)) {
+                sem_wait(&work_to_do);
+                continue;
+            }
+            reading = newest.exchange(reading, std::memory_order_acq_rel) & ~fresh_slot;
             const auto begun = std::chrono::steady_clock::now();
-            map_table* fresh = build(building);
+            map_table* fresh = build(slots[reading]);
             delete pending.exchange(fresh); // one that was never taken over
-            served = serial;
             free_retired();
-            lock.lock();
-            busy = false;
+            std::unique_lock<std::mutex> lock(mutex);
+            served = slots[reading].serial;
             done.notify_all();
             // A level that jitters must not cost a core.
-            changed.wait_until(lock, begun + min_interval, [this] { return stopping.load(); });
+            pause.wait_until(lock, begun + min_interval, [this] { return stopping.load(); });
         }
     }
 
     template <typename F>
     void change(F&& f)
     {
-        {
-            std::lock_guard<std::mutex> lock(mutex);
-            if (!f(wanted) && (requested > 0 || !cfg.deferred))
-                return;
-            dirty = true;
-            requested++;
-        }
-        changed.notify_one();
+        std::lock_guard<std::mutex> lock(setters);
+        if (!f(wanted) && (requested > 0 || !cfg.deferred))
+            return;
+        wanted.serial = ++requested;
+        slots[filling] = wanted; // of the same sizes: no memory is taken
+        const unsigned before = newest.exchange(filling | fresh_slot, std::memory_order_acq_rel);
+        filling = before & ~fresh_slot;
+        if (!(before & fresh_slot)) // else the worker has been told, and finds this one
+            sem_post(&work_to_do);
     }
 
     //! Whether two levels are too far apart to share a table.
@@ -356,7 +365,7 @@ void tabulated_receiver::set_steps(size_t steps)
 void tabulated_receiver::wait()
 {
     std::unique_lock<std::mutex> lock(d->mutex);
-    d->done.wait(lock, [this] { return !d->dirty && !d->busy; });
+    d->done.wait(lock, [this] { return d->served == d->requested; });
 }
 
 bool tabulated_receiver::available() const { return d->in_use || d->pending.load(std::memory_order_relaxed); }

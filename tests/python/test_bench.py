@@ -36,15 +36,20 @@ def test_report():
         "engine": [{"width": 32, "act": "silu", "steps": 1, "batch": 64, "percent_peak": 50.0, "msym_per_s": 10.0,
                     "vs_torch_eager": 2.5}],
         "blocks": {"copy": {"msym_per_s": 100.0}},
-        "chains": {"estimator": {"msamples_per_s": 2.0, "msamples_per_cpu_s": 1.5, "packets_ok": 1.0}}, "latency_us": {"denoise_64": {"p50": 5.0, "p99": 6.0, "max": 9.0}, "denoiser_cc_exact_64": {
-            "p50": 3.0, "p99": 4.0, "max": 8.0, "max_cpu": 7.0, "calls": 10, "above_5_ms": 0, "seconds": 1.0}},
+        "chains": {"estimator": {"msamples_per_s": 2.0, "msamples_per_cpu_s": 1.5, "packets_ok": 1.0,
+                                 "cpu_ratio": {"to": "other", "median": 1.7, "low": 1.6, "high": 1.8}}},
+        "latency_us": {"denoise_64": {"p50": 5.0, "p99": 6.0, "max": 9.0}, "denoiser_cc_exact_64": {
+            "p50": 3.0, "p99": 4.0, "max": 8000.0, "p50_cpu": 2.0, "p99_cpu": 3.5, "max_cpu": 7.0, "calls": 10, "above_5_ms": 1,
+            "above_5_ms_cpu": 0, "involuntary": 2, "page_faults": 5, "seconds": 1.0,
+            "late": [{"us": 8000, "cpu_us": 6, "involuntary": 1, "voluntary": 0, "minor_faults": 0, "major_faults": 0}]}},
         "growth": {"batch": {16: 700.0}, "width": {32: 60.0}, "steps": {1: 600.0}, "carriers": {"ce-ofdm64": 160.0},
                    "constellation": {4: {"mean": 40.0, "llr": 41.0, "table": 2.0}}},
         "machine": {"cpu": "x", "cores": 2, "load": 0.0}, "runtimes": {"torch_eager": "2"}}
     text = benchmarks.markdown(results)
-    assert "| denoiser_cc_exact_64 | 3 | 4 | 8 | 7 | 10 | 0 | 1 |" in text
+    assert "| denoiser_cc_exact_64 | 3 | 4 | 8e+03 | 2 | 3.5 | 7 | 10 | 1 | 0 | 2 | 5 | 1 |" in text
+    assert "| denoiser_cc_exact_64 | 8000 | 6 | 1 | 0 | 0 | core given to another program |" in text
     assert "| ns a symbol | 700 |" in text and "| 4 | 40 | 41 | 2 |" in text and "| ce-ofdm64 | 160 |" in text
-    assert "| estimator | 2 | 1.5 | 100% |" in text
+    assert "| estimator | 2 | 1.5 | 100% | 1.70 (1.60 to 1.80) |" in text
     assert "| 32 | silu | 1 | 64 | 50% | 10 | 2.50x |" in text and "100 GFLOP/s" in text
 
 
@@ -58,6 +63,12 @@ def test_every_chain_gives_packets():
             assert 0.3 < share <= 1, name  # the stock receiver loses some
         if chain.frame and not name.startswith("stock"):
             assert share > 0.9, name
+
+
+def test_ratio_of_two_chains_is_taken_turn_by_turn():
+    ours, others = [(100, 0, 2.0, 1), (100, 0, 9.0, 1), (100, 0, 4.0, 1)], [(50, 0, 0.5, 1), (50, 0, 3.0, 1), (50, 0, 1.0, 1)]
+    assert chains.ratio(ours, others) == {"median": 2.0, "low": 1.5, "high": 2.0}
+    assert all(name in chains.candidates(1) for pair in chains.AGAINST.items() for name in pair)
 
 
 def test_torch_and_ours_compute_the_same(tmp_path):
@@ -89,4 +100,12 @@ def test_calls_in_a_flowgraph_are_timed():
     times = latency.measure_latency(program, True, 1, 1)
     for name in ("denoiser_cc_exact_64", "denoiser_cc_table_1024", "denoise_64"):
         assert 0 < times[name]["p50"] <= times[name]["p99"] * 1.02 and times[name]["max"] > 0
-    assert times["denoiser_cc_exact_64"]["calls"] > 0
+    row = times["denoiser_cc_exact_64"]
+    assert row["calls"] > 0 and row["seconds"] == 1 and 0 < row["p50_cpu"] <= row["max_cpu"]
+    assert len(row["late"]) == min(row["above_5_ms"], 20) and row["above_5_ms_cpu"] <= row["above_5_ms"]
+
+
+def test_one_section_is_enough():
+    results = benchmarks.run_all(None, True, 1, only=["growth"])
+    assert "growth" in results and "engine" not in results
+    assert "## How cost grows" in benchmarks.markdown(results) and "## Latency" not in benchmarks.markdown(results)

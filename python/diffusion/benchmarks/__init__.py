@@ -11,29 +11,32 @@ from .latency import measure_latency
 from .report import markdown
 from .runtimes import compare_runtimes
 
-__all__ = ["find_program", "markdown", "run_all"]
+__all__ = ["SECTIONS", "find_program", "markdown", "run_all"]
 
 
-def run_all(program, quick, seed, latency=None, progress=lambda text: None):
-    """All sections as the dictionary that --json writes. latency: seconds of the latency measurement."""
-    progress("kernels")
-    results = measure_kernels(program, quick)
-    results["machine"] = {"cpu": cpu_name(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
-    progress("other runtimes")
-    ratios, versions = compare_runtimes(quick, seed)
-    results["runtimes"] = versions
-    for row in results["engine"]:
-        row.update({"vs_torch_eager": None, "vs_onnxruntime": None})  # not measured for this row
-        row.update(ratios.get((row["width"], row["act"], row["steps"], row["batch"]), {}))
-    progress("growth")
-    results["growth"] = measure_growth(quick, seed)
-    progress("blocks")
-    results["blocks"] = measure_blocks(quick, seed)
-    progress("chains")
-    results["chains"] = measure_chains(quick, seed)
-    progress("latency")
-    results["latency_us"] = measure_latency(find_program("bench_latency"), quick, seed, latency)
-    results["quick"] = bool(quick)
+SECTIONS = ("engine", "growth", "blocks", "chains", "latency")
+
+
+def run_all(program, quick, seed, latency=None, progress=lambda text: None, only=SECTIONS):
+    """The sections asked for as the dictionary that --json writes. latency: seconds of each latency measurement."""
+    results = {"machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}, "quick": bool(quick)}
+    if "engine" in only:
+        progress("kernels")
+        results.update(measure_kernels(program, quick))
+        progress("other runtimes")
+        ratios, versions = compare_runtimes(quick, seed)
+        results["runtimes"] = versions
+        for row in results["engine"]:
+            row.update({"vs_torch_eager": None, "vs_onnxruntime": None})  # not measured for this row
+            row.update(ratios.get((row["width"], row["act"], row["steps"], row["batch"]), {}))
+    for section, key, measure in (("growth", "growth", measure_growth), ("blocks", "blocks", measure_blocks),
+                                  ("chains", "chains", measure_chains)):
+        if section in only:
+            progress(section)
+            results[key] = measure(quick, seed)
+    if "latency" in only:
+        progress("latency")
+        results["latency_us"] = measure_latency(find_program("bench_latency"), quick, seed, latency)
     return results
 
 

@@ -14,32 +14,62 @@ FRAMES = 256  # that go round
 SYMBOLS = 10  # data symbols of a frame in the estimator's chain
 
 
+# What a chain's CPU time is held against: the same receiver with the classical stages, on the same samples.
+AGAINST = {"ofdm_rx diffusion": "ofdm_rx classical", "ofdm_rx waveform=stock, diffusion": "ofdm_rx waveform=stock"}
+
+
 def measure_chains(quick, seed):
-    """{name: {"msamples_per_s" by the clock, "msamples_per_cpu_s", "packets_ok" share or None}}"""
-    results = {}
-    for name, make in candidates(seed).items():
+    """{name: {"msamples_per_s" by the clock, "msamples_per_cpu_s", "packets_ok" share or None}}; chains of AGAINST
+    also have "cpu_ratio", {"to": name, "median", "low", "high"} over the rounds.
+
+    The chains take turns, so that what else the machine does meets all of them."""
+    results, lengths = {}, {}
+    made = candidates(seed)
+    least = 0.3 if quick else 2.0
+    for name, make in made.items():
         try:
             make()
         except (AttributeError, ValueError, TypeError) as e:  # not in this version, or no model for it
             results[name] = {"msamples_per_s": None, "error": str(e)}
             continue
-        results[name] = measure_chain(make, 0.3 if quick else 2.0, 1 if quick else 5)
-    return results
+        lengths[name] = length(make, least)
+    runs = {name: [] for name in lengths}
+    compared = set(AGAINST) | set(AGAINST.values())
+    for turn in range(3 if quick else 7):
+        for name, n in lengths.items():
+            if turn == 0 or name in compared or not quick:
+                runs[name].append((n, *timed_run(made[name], n)))
+    for name in made:
+        if name in runs:
+            results[name] = summary(runs[name])
+            if AGAINST.get(name) in runs:
+                results[name]["cpu_ratio"] = {"to": AGAINST[name], **ratio(runs[name], runs[AGAINST[name]])}
+    return {name: results[name] for name in made}
 
 
-def measure_chain(make, least, rounds):
-    """Median over the rounds; the length of a run is found by a short one."""
+def length(make, least):
+    """Samples that take about `least` seconds."""
     n = 1 << 17
     for _ in range(3):
-        clock, cpu, _ = timed_run(make, n)
+        clock, *_ = timed_run(make, n)
         if clock > 0.6 * least:
             break
         n = int(n * min(32, 1.1 * least / clock))
-    runs = [timed_run(make, n) for _ in range(rounds)]
+    return n
+
+
+def summary(runs):
+    """Medians of (samples, seconds by the clock, CPU seconds, share of packets)."""
     shares = [ok for *_, ok in runs if ok is not None]
-    return {"msamples_per_s": float(np.median([n / clock for clock, _, _ in runs])) / 1e6,
-            "msamples_per_cpu_s": float(np.median([n / cpu for _, cpu, _ in runs])) / 1e6,
+    return {"msamples_per_s": float(np.median([n / clock for n, clock, _, _ in runs])) / 1e6,
+            "msamples_per_cpu_s": float(np.median([n / cpu for n, _, cpu, _ in runs])) / 1e6,
             "packets_ok": float(np.mean(shares)) if shares else None}
+
+
+def ratio(runs, others):
+    """CPU time of a sample over that of the other chain in the same turn: median, least and largest."""
+    values = [cpu / n / (other_cpu / m) for (n, _, cpu, _), (m, _, other_cpu, _) in zip(runs, others)]
+    return {"median": float(np.median(values)), "low": float(min(values)), "high": float(max(values))}
 
 
 def timed_run(make, n):

@@ -13,9 +13,10 @@ from .timing import mlp_weights, write_mlp
 
 
 def measure_latency(program, quick, seed, seconds=None):
-    """{"denoiser_cc_exact_64": {"p50", "p99", "max", "calls", "above_5_ms", "seconds"}, ..., "denoise_64": {"p50",
-    "p99", "max"}, ...} in microseconds. seconds: of the flowgraphs together."""
-    seconds = seconds or (4 if quick else 60)
+    """{"denoiser_cc_exact_64": {"p50", "p99", "max", the same with _cpu, "calls", "above_5_ms", "above_5_ms_cpu",
+    "involuntary", "page_faults", "seconds", "late": [...]}, ..., "denoise_64": {"p50", "p99", "max"}, ...} in
+    microseconds. seconds: how long each flowgraph runs, without a break."""
+    seconds = seconds or (1 if quick else 60)
     results = {}
     if program is not None:
         done = subprocess.run([str(program), str(seconds)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -46,3 +47,16 @@ def engine_calls(seconds, seed):
             p50, p99 = np.percentile(times, [50, 99])
             results[f"denoise_{batch}"] = {"p50": float(p50), "p99": float(p99), "max": float(max(times))}
     return results
+
+
+def cause(call):
+    """Where the time of a late call went, as one phrase."""
+    if call["cpu_us"] > 0.5 * call["us"]:
+        return "the call's own work"
+    if call["major_faults"]:
+        return "pages read from a file"
+    if call["involuntary"]:
+        return "core given to another program"
+    if call["voluntary"]:
+        return "waited (lock, page or file)"
+    return "core taken from the machine (no switch of threads seen)"

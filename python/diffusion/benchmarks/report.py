@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The results as Markdown."""
+from .latency import cause
 
 
 def table(head, rows):
@@ -27,8 +28,14 @@ RUNTIMES = ("torch_eager", "torch_eager_folded", "torch_eager_plain", "torch_com
 
 
 def markdown(r):
-    runtimes = [n for n in RUNTIMES if n in r["runtimes"]]
-    return "\n".join(head(r) + engine(r, runtimes) + tables(r) + growth(r) + flowgraphs(r) + latency(r))
+    """Everything that is in the results: some sections, or all."""
+    parts = head(r)
+    if "engine" in r:
+        parts += engine(r, [n for n in RUNTIMES if n in r["runtimes"]]) + tables(r)
+    for key, section in (("growth", growth), ("blocks", blocks), ("chains", chains), ("latency_us", latency)):
+        if key in r:
+            parts += section(r)
+    return "\n".join(parts)
 
 
 def head(r):
@@ -36,9 +43,9 @@ def head(r):
     return [
         "# Benchmarks\n",
         f"Made by `./run bench`{' `--quick`' if r['quick'] else ''} on {machine['cores']} cores of {machine['cpu']} "
-        f"(load {machine['load']:.1f}), kernels for {r['simd']}. One thread, CPU time, medians of 5 or more; ratios "
-        f"side by side in the same run. Measured FMA peak of one core: **{r['peak_gflops']:.0f} GFLOP/s** FP32. "
-        "What the figures mean, and what was tried: [performance](performance.md).\n",
+        f"(load {machine['load']:.1f}). One thread, CPU time, medians of 5 or more; ratios side by side in the same run. "
+        + (f"Kernels for {r['simd']}; measured FMA peak of one core: **{r['peak_gflops']:.0f} GFLOP/s** FP32. "
+           if "peak_gflops" in r else "") + "What the figures mean, and what was tried: [performance](performance.md).\n",
     ]
 
 
@@ -78,9 +85,7 @@ def tables(r):
 
 
 def growth(r):
-    g = r.get("growth")
-    if not g:
-        return []
+    g = r["growth"]
     return ["## How cost grows\n",
             "CPU time of a symbol, ns: three hidden layers of the width (128), SiLU, the steps (1), the batch (1024) "
             "in a call from Python.\n",
@@ -93,32 +98,51 @@ def growth(r):
             table(["model", "us an estimate"], [[n, v] for n, v in g["carriers"].items()])]
 
 
-def flowgraphs(r):
+def blocks(r):
     return [
         "## Blocks in a flowgraph\n",
         "16-QAM at 15 dB; symbols (OFDM symbols for the estimator, channel matrices for the MIMO estimator) per second "
         "of CPU time of the whole process: source, scheduler and sink included.\n",
         table(["block", "Msym/s"], [[n, b["msym_per_s"]] for n, b in r["blocks"].items()]),
+    ]
+
+
+def chains(r):
+    return [
         "## Whole chains\n",
         "Packets of 96 bytes back to back (frames for the estimator, 16-QAM symbols at 15 dB for the demapper), 20 dB "
         "over the noise; by the clock on all cores, and per second of CPU time of the whole process.\n",
-        table(["chain", "Msample/s by the clock", "Msample/s of CPU time", "packets received"],
-              [[n, c["msamples_per_s"], c.get("msamples_per_cpu_s"), share(c.get("packets_ok"))]
+        "CPU against classical: CPU time over that of our classical chain on the same samples, median (least to largest) "
+        "over the rounds, in which the chains took turns.\n",
+        table(["chain", "Msample/s by the clock", "Msample/s of CPU time", "packets received", "CPU against classical"],
+              [[n, c["msamples_per_s"], c.get("msamples_per_cpu_s"), share(c.get("packets_ok")), spread(c.get("cpu_ratio"))]
                for n, c in r["chains"].items()]),
     ]
+
+
+def spread(v):
+    return f"{v['median']:.2f} ({v['low']:.2f} to {v['high']:.2f})" if v else None
 
 
 def latency(r):
     blocks = {n: v for n, v in r["latency_us"].items() if "calls" in v}
     calls = {n: v for n, v in r["latency_us"].items() if "calls" not in v}
+    keys = ("p50", "p99", "max", "p50_cpu", "p99_cpu", "max_cpu", "calls", "above_5_ms", "above_5_ms_cpu", "involuntary",
+            "page_faults", "seconds")
+    late = [[n, c["us"], c["cpu_us"], c["involuntary"], c["voluntary"], c["minor_faults"] + c["major_faults"], cause(c)]
+            for n, v in blocks.items() for c in v["late"]]
     return [
         "## Latency\n",
-        "Calls of the scheduler into `denoiser_cc` (rx-qam16) with full batches, source and sink at full speed, by the "
-        "clock and under the load above. `table`: the noise level moves twenty times a second, so that tables are made "
-        "all the time. CPU: the longest call in CPU time of its thread, without what the system gave to others.\n",
-        table(["mode, batch", "p50 us", "p99 us", "max us", "max us of CPU", "calls", "above 5 ms", "seconds"],
-              [[n, *(v[k] for k in ("p50", "p99", "max", "max_cpu", "calls", "above_5_ms", "seconds"))]
-               for n, v in blocks.items()]),
+        "Calls of the scheduler into `denoiser_cc` (rx-qam16) with full batches, source and sink at full speed, each row one run "
+        "without a break under the load above. `table`: the noise level moves twenty times a second, so that tables are made "
+        "all the time. CPU: in CPU time of the call's thread, without what the system gave to others; switches: how often it "
+        "did so during a call.\n",
+        table(["mode, batch", "p50 us", "p99 us", "max us", "p50 CPU", "p99 CPU", "max CPU", "calls", "above 5 ms",
+               "above 5 ms of CPU", "switches", "page faults", "seconds"],
+              [[n, *(v[k] for k in keys)] for n, v in blocks.items()]),
+        *(["Calls above 5 ms (the first 20 of a row), and where their time went:\n",
+           table(["mode, batch", "us", "us of CPU", "involuntary switches", "voluntary switches", "page faults", "cause"], late)]
+          if late else ["No call took longer than 5 ms.\n"] if blocks else []),
         "Calls into the engine from Python (width 32, one step):\n",
         table(["call", "p50 us", "p99 us", "max us"],
               [[n, v["p50"], v["p99"], v["max"]] for n, v in calls.items()]),

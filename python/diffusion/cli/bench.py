@@ -17,7 +17,10 @@ def add_arguments(parser):
     common_options(parser)
     parser.add_argument("--quick", action="store_true", help="under a minute: fewer rows, shorter runs")
     parser.add_argument("--latency", type=float, metavar="SECONDS",
-                        help="how long call times in flowgraphs are watched (60; 4 with --quick)")
+                        help="how long call times are watched in each of four flowgraphs (60; 1 with --quick)")
+    parser.add_argument("--only", action="append", metavar="SECTION",
+                        help="this section only, more by naming it again: engine, growth, blocks, chains, latency; docs/ stays "
+                             "as it is")
     parser.add_argument("--profile", action="store_true",
                         help="profile the receiver chains with perf (Debian: linux-perf) instead of benchmarks")
     parser.add_argument("--write", type=Path, metavar="FILE",
@@ -29,18 +32,21 @@ def run(args):
 
     if args.profile:
         return run_profile(args)
+    if unknown := set(args.only or ()) - set(benchmarks.SECTIONS):
+        raise UsageError(f"--only is {min(unknown)}, use {', '.join(benchmarks.SECTIONS)}")
     program = benchmarks.find_program()
     if program is None:
         raise JobError("the benchmark program was not built: install libbenchmark-dev, then build again")
     if args.latency is not None and not 1 <= args.latency <= 86400:
         raise UsageError(f"--latency is {args.latency}, use 1 to 86400 seconds")
     results = benchmarks.run_all(program, args.quick, args.seed, args.latency,
-                                 lambda text: print(f"... {text}", file=sys.stderr, flush=True))
+                                 lambda text: print(f"... {text}", file=sys.stderr, flush=True),
+                                 args.only or benchmarks.SECTIONS)
     text = benchmarks.markdown(results)
     print(text)
     write_json(args.json, results)
     target = args.write
-    if target is None and not args.quick and Path("docs/benchmarks.md").parent.is_dir():
+    if target is None and not args.quick and not args.only and Path("docs/benchmarks.md").parent.is_dir():
         target = Path("docs/benchmarks.md")
     if target:
         try:
