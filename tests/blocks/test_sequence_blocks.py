@@ -91,6 +91,59 @@ def test_interference_receiver_is_the_python_one(tmp_path):
     assert errors < 0.2 * min(plain, sent.size - plain)
 
 
+def denoise(block, samples, tags=(), most=0, messages=()):
+    top = gr.top_block()
+    source = blocks.vector_source_c(np.asarray(samples, np.complex64).tolist(), False, 1, list(tags))
+    sink = blocks.vector_sink_c()
+    if most:
+        block.set_max_noutput_items(most)
+    top.connect(source, block, sink)
+    for message in messages:
+        block.to_basic_block()._post(pmt.intern("cmd"), message)
+    top.run()
+    return np.array(sink.data(), np.complex64), sink.tags()
+
+
+def test_sequence_denoiser_streams_what_the_engine_gives_for_the_whole():
+    waveform = diffusion.OfdmWaveform.dpa200(known_gains=True)
+    x, y, _ = amplified(waveform, "qam64", 3, 6)
+    gain = np.vdot(x, y) / np.vdot(x, x)
+    level = 1e-3 / abs(gain) ** 2
+    wanted = diffusion.sequence_net("seq-dpa200", "denoiser")(np.r_[np.zeros(60), y / gain, np.zeros(60)], level)[60:-60]
+    for most in (0, 33):  # as the scheduler likes, and in small pieces
+        block = diffusion.sequence_denoiser_cc("seq-dpa200", 1e-3, complex(gain))
+        delay = block.delay_samples()
+        out, tags = denoise(block, y, [tag(5000, "mark")], most)
+        assert delay == 20 and out.size == y.size
+        np.testing.assert_allclose(out[delay:], wanted[:-delay], rtol=1e-4, atol=1e-5)
+        assert [t.offset for t in tags] == [5000 + delay]
+    assert metrics.nmse_db(out[delay:], x[:-delay]) < metrics.nmse_db(y / gain, x) - 6
+
+
+def test_sequence_denoiser_takes_levels_and_bears_rubbish():
+    rng = np.random.default_rng(7)
+    y = (rng.standard_normal((3000, 2)) @ [0.5, 0.5j]).astype(np.complex64)
+    y[100] = np.nan
+    at = 1500
+    block = diffusion.sequence_denoiser_cc(noise_var=1e-4)
+    out, _ = denoise(block, y, [tag(at, "noise_var", pmt.from_double(0.1)), tag(10, "snr", pmt.intern("x"))],
+                     messages=[pmt.intern("rubbish"), pmt.cons(pmt.intern("gain"), pmt.from_double(0)),
+                               pmt.cons(pmt.intern("model"), pmt.intern("rx-qam16")),
+                               pmt.cons(pmt.intern("noise_var"), pmt.from_double(1e-2))])
+    assert block.bad_samples() == 1 and block.refused() == 4 and block.noise_var() == 0.1 and np.isfinite(out).all()
+    y[100] = 0
+    net = diffusion.sequence_net("seq-dpa200", "denoiser")
+    padded = np.r_[np.zeros(60), y, np.zeros(60)]
+    before, after = net(padded, 1e-2)[60:-60], net(padded, 0.1)[60:-60]
+    np.testing.assert_allclose(out[20:20 + at], before[:at], atol=1e-5)
+    np.testing.assert_allclose(out[20 + at:], after[at:-20], atol=1e-5)
+    for make, words in ((lambda: diffusion.sequence_denoiser_cc("rx-qam16"), "for 'sequence'"),
+                        (lambda: diffusion.sequence_denoiser_cc(noise_var=0), "noise_var is 0"),
+                        (lambda: diffusion.sequence_denoiser_cc(gain=0), "gain is 0")):
+        with pytest.raises(ValueError, match=words):
+            make()
+
+
 def test_what_hurts_is_counted_and_stops_nothing(tmp_path):
     waveform = diffusion.OfdmWaveform(256, np.arange(-40, 40))
     block = diffusion.sequence_receiver(waveform, "qpsk", "seq-dpa200", noise_var=0.01)

@@ -69,7 +69,8 @@ def examination(rows, folder):
 def calibration(rows, folder):
     """Measured log odds over claimed LLR, one panel a constellation, S2-3bit; returns the files written."""
     from .receiver import TITLES
-    names = list(dict.fromkeys(r["model"] for r in rows))
+    order = ["rx-bpsk", "rx-qpsk", "rx-qam16", "rx-qam64", "rx-qam256"]
+    names = sorted(dict.fromkeys(r["model"] for r in rows), key=lambda n: order.index(n) if n in order else len(order))
     known = rows[0]["setting"].split()[0]
     some = [r for r in rows if r["study"] == "calibration S2-3bit" and r["setting"].split()[0] == known]
     plt, figure, axes = _figure(len(names), 4.4)
