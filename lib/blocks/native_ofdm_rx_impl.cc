@@ -45,6 +45,10 @@ native_ofdm_rx_impl::native_ofdm_rx_impl(const std::string& estimator, const std
         for_each_setting(d_logger, message, [this](const std::string& key, const pmt::pmt_t& value) {
             if (key == "compute_budget")
                 return set_compute_budget(pmt::to_bool(value));
+            if (key == "data_aided_rounds")
+                return set_data_aided_rounds(int(pmt::to_long(value)));
+            if (key == "time_tracking")
+                return set_time_tracking(pmt::to_bool(value));
             const std::string text = pmt::symbol_to_string(value);
             if (key == "estimator")
                 set_estimator(text);
@@ -63,7 +67,7 @@ native_ofdm_rx_impl::native_ofdm_rx_impl(const std::string& estimator, const std
             } else
                 throw std::invalid_argument(
                     "'" + key + "' is none of model, estimator, demapper, estimator_model, demapper_model, "
-                    "compute_budget");
+                    "compute_budget, data_aided_rounds, time_tracking");
         });
     });
 }
@@ -159,6 +163,8 @@ pmt::pmt_t native_ofdm_rx_impl::metrics(const dsp::native_frame& f) const
         put("fec", pmt::mp(dsp::fec_name(f.header.code)));
         put("evm_db", pmt::from_double(f.evm_db));
         put("phase_walk", pmt::from_double(f.phase_walk));
+        put("doppler", pmt::from_double(f.doppler));
+        put("rounds", pmt::from_long(f.rounds));
         if (f.corrected != 0)
             put("corrected", pmt::from_bool(f.corrected > 0));
         if (!f.note.empty())
@@ -287,6 +293,32 @@ std::map<std::string, uint64_t> native_ofdm_rx_impl::budget() const
 {
     gr::thread::scoped_lock lock(const_cast<native_ofdm_rx_impl*>(this)->d_setlock);
     return budget_figures(d_budget);
+}
+
+void native_ofdm_rx_impl::set_data_aided_rounds(int rounds)
+{
+    gr::thread::scoped_lock lock(d_setlock);
+    d_receiver.demodulator().set_data_aided_rounds(rounds);
+}
+
+int native_ofdm_rx_impl::data_aided_rounds() const
+{
+    auto& self = const_cast<native_ofdm_rx_impl&>(*this);
+    gr::thread::scoped_lock lock(self.d_setlock);
+    return self.d_receiver.demodulator().data_aided_rounds();
+}
+
+void native_ofdm_rx_impl::set_time_tracking(bool on)
+{
+    gr::thread::scoped_lock lock(d_setlock);
+    d_receiver.demodulator().set_time_tracking(on);
+}
+
+bool native_ofdm_rx_impl::time_tracking() const
+{
+    auto& self = const_cast<native_ofdm_rx_impl&>(*this);
+    gr::thread::scoped_lock lock(self.d_setlock);
+    return self.d_receiver.demodulator().time_tracking();
 }
 
 std::string native_ofdm_rx_impl::estimator() const

@@ -28,6 +28,10 @@ public:
     void set_compute_budget(bool on) override;
     bool compute_budget() const override;
     std::map<std::string, uint64_t> budget() const override;
+    void set_data_aided_rounds(int rounds) override;
+    int data_aided_rounds() const override;
+    void set_time_tracking(bool on) override;
+    bool time_tracking() const override;
     std::string estimator() const override;
     std::string demapper() const override;
     std::map<std::string, uint64_t> counters() const override;

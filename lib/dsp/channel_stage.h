@@ -14,6 +14,7 @@ struct channel_observation {
     std::vector<int> carriers;              //!< ascending, numbered from the centre (DC = 0)
     std::vector<std::complex<float>> ls;    //!< least-squares channel there
     std::vector<float> noise_var;           //!< E|error|^2 of each
+    bool again = false; //!< the same frame once more: learn nothing from it a second time
     bool final = true; //!< false: a first look at a frame, from which nothing is to be learned
     bool again = false; //!< the same frame as before, of which more is known now; final too
 };
@@ -29,7 +30,10 @@ struct channel_estimate {
 class DIFFUSION_API channel_stage
 {
 public:
+    //! What a stage knows of the delays of a channel: nothing, the link's mean profile, or this frame's own.
+    enum class delays { none, link, frame };
     virtual ~channel_stage() = default;
+    virtual delays knows() const { return delays::frame; }
     virtual void estimate(const channel_observation& observation, channel_estimate& out) = 0;
     //! Steps of a stage that has them, the trained number, and a lower one (1 at least) to save time.
     virtual size_t steps() const { return 1; }
@@ -42,6 +46,7 @@ class DIFFUSION_API ls_stage : public channel_stage
 {
 public:
     explicit ls_stage(int fft_len) : d_fft_len(fft_len) {}
+    delays knows() const override { return delays::none; }
     void estimate(const channel_observation& observation, channel_estimate& out) override;
 
 private:
@@ -57,6 +62,7 @@ class DIFFUSION_API lmmse_stage : public channel_stage
 public:
     //! \param learn 0 keeps the uniform profile; else the forgetting factor a
     lmmse_stage(int fft_len, int taps, double learn = 0.1);
+    delays knows() const override { return delays::link; }
     void estimate(const channel_observation& observation, channel_estimate& out) override;
     const std::vector<double>& profile() const { return d_profile; }
 

@@ -77,6 +77,8 @@ public:
      *  \param word decisions, right or wrong
      *  \returns whether the word fulfils all checks */
     bool decode(const float* llr, uint8_t* word);
+    //! log P(1)/P(0) of bit b after the latest word, what was received and what the checks say together.
+    float posterior(size_t b) const { return -d_total[b]; }
     //! Iterations of the latest word.
     int iterations() const { return d_used; }
 

@@ -2,10 +2,12 @@
 #include "native_demodulator.h"
 #include "checksum.h"
 #include "native_modulator.h"
+#include "native_work.h"
 #include "phase_tracker.h"
-#include <gnuradio/fft/fft.h>
+#include "soft_level.h"
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 
 namespace gr::diffusion::dsp {
 
@@ -39,46 +41,13 @@ void turn_samples(const cf* from, cf* to, size_t n, cd phase, cd step)
 
 constexpr int distrusted = 3, most_distrust = 6;
 
-//! E[x | y] of a square constellation in Gaussian noise, rail by rail; \p levels of a rail, evenly spaced.
-float soft_level(float y, float noise_var, int levels, float spacing)
-{
-    float sum = 0, mean = 0;
-    const float scale = 1 / std::max(noise_var, 1e-9f), first = -0.5f * spacing * float(levels - 1);
-    const float at = std::clamp(std::round((y - first) / spacing), 0.0f, float(levels - 1));
-    const float least = y - (first + spacing * at);
-    for (int l = std::max(0, int(at) - 2); l < std::min(levels, int(at) + 3); l++) {
-        const float x = first + spacing * float(l);
-        const float p = std::exp(scale * (least * least - (y - x) * (y - x)));
-        sum += p;
-        mean += p * x;
-    }
-    return mean / sum;
-}
-
 } // namespace
-
-//! State of the frame at hand. Symbol 0 and 1 are the sync words, 2 the first header symbol.
-struct native_demodulator::work {
-    explicit work(int n) : dft(n), idft(n) {}
-
-    gr::fft::fft_complex_fwd dft;
-    gr::fft::fft_complex_rev idft;
-    std::vector<std::vector<cf>> y;      // [symbol][shifted carrier], in units of H x
-    std::vector<std::vector<cf>> known;  // the same, what was sent there; 0: not known
-    std::vector<double> phase, phase_var;
-    double noise_var = 0, walk = 0, step = 0;
-    std::vector<cf> inverse;     // of the channel, by carrier
-    std::vector<double> spread;
-    std::vector<cd> sum;        // by carrier: conj(x) y, and |x|^2 below
-    std::vector<double> energy;
-    channel_observation observation;
-    channel_estimate channel;
-};
 
 native_demodulator::native_demodulator(const native_settings& settings)
     : d_format(settings),
       d_estimator(std::make_shared<lmmse_stage>(settings.fft_len, settings.cp_len + settings.cp_len / 4)),
       d_demapper(std::make_shared<map_stage>()),
+      d_tracker(settings.fft_len, settings.cp_len + settings.cp_len / 4),
       d_work(std::make_unique<work>(settings.fft_len))
 {
 }
@@ -91,6 +60,13 @@ void native_demodulator::set_demapper(std::shared_ptr<demapper_stage> stage)
     d_demapper->set_guard(d_guard);
     d_correction = d_demapper->correction();
     d_distrust = 0;
+}
+
+void native_demodulator::set_data_aided_rounds(int rounds)
+{
+    if (rounds < 0 || rounds > 3)
+        throw std::invalid_argument("data_aided_rounds is " + std::to_string(rounds) + "; use 0 to 3");
+    d_rounds = rounds;
 }
 
 void native_demodulator::set_guard(bool on)
@@ -157,8 +133,11 @@ void native_demodulator::estimate_channel(const native_frame&, size_t symbols, b
                 continue;
             const float re = x[i].real() * y[i].real() + x[i].imag() * y[i].imag();
             const float im = x[i].real() * y[i].imag() - x[i].imag() * y[i].real();
-            w.sum[i] += cd(re * c - im * d, re * d + im * c);
-            w.energy[i] += std::norm(x[i]);
+            // What a soft decision leaves open is noise beside the noise.
+            const float doubt = w.doubt_of(s, size_t(i));
+            const double weight = doubt > 0 ? w.noise_var / (w.noise_var + doubt * std::norm(w.channel_of(s)[i])) : 1;
+            w.sum[i] += weight * cd(re * c - im * d, re * d + im * c);
+            w.energy[i] += weight * std::norm(x[i]);
         }
     }
     for (int k : d_format.used()) {
@@ -179,7 +158,7 @@ void native_demodulator::track_phase(const native_frame&, size_t symbols)
     std::vector<double> variance(symbols - 1, INFINITY);
     double power = 0;
     for (int k : d_format.used())
-        power += std::norm(w.channel.h[d_format.geometry().index(k)]);
+        power += std::norm(w.channel_of(0)[d_format.geometry().index(k)]);
     const double snr = power / std::max(w.noise_var * double(d_format.used().size()), 1e-30);
     // Entry 0 is sync word 2: no measurement, its phase is the reference.
     for (size_t s = 2; s < symbols; s++) {
@@ -189,10 +168,12 @@ void native_demodulator::track_phase(const native_frame&, size_t symbols)
             const int i = d_format.geometry().index(k);
             if (w.known[s][i] == cf(0))
                 continue;
-            const cf h = w.channel.h[i], x = w.known[s][i], y = w.y[s][i];
+            const cf h = w.channel_of(s)[i], x = w.known[s][i], y = w.y[s][i];
             const float re = h.real() * x.real() - h.imag() * x.imag(), im = h.real() * x.imag() + h.imag() * x.real();
-            sum += cd(re * y.real() + im * y.imag(), re * y.imag() - im * y.real());
-            energy += re * re + im * im;
+            const float doubt = w.doubt_of(s, size_t(i));
+            const double weight = doubt > 0 ? w.noise_var / (w.noise_var + doubt * std::norm(h)) : 1;
+            sum += weight * cd(re * y.real() + im * y.imag(), re * y.imag() - im * y.real());
+            energy += weight * (re * re + im * im);
         }
         correlation[s - 1] = sum;
         variance[s - 1] = w.noise_var / std::max(2 * energy, 1e-30);
@@ -218,9 +199,9 @@ void native_demodulator::measure_noise(native_frame& frame, size_t symbols)
         const cf turn = cf(std::polar(1.0, w.phase[s]));
         for (int k : d_format.used()) {
             const int i = d_format.geometry().index(k);
-            if (w.known[s][i] == cf(0))
+            if (w.known[s][i] == cf(0) || w.doubt_of(s, size_t(i)) > 0)
                 continue;
-            const cf expected = w.channel.h[i] * w.known[s][i] * turn;
+            const cf expected = w.channel_of(s)[i] * w.known[s][i] * turn;
             residual += std::norm(w.y[s][i] - expected);
             count++;
         }
@@ -246,15 +227,17 @@ void native_demodulator::equalise(const native_frame& frame, size_t first, size_
     const size_t per = d_format.geometry(frame.header, first - 2).data_set(0).size();
     x.resize(count * per);
     noise_var.resize(count * per);
-    // What depends on the carrier alone: conj(h) / |h|^2 and the noise beside it.
     w.inverse.resize(w.channel.h.size());
     w.spread.resize(w.channel.h.size());
-    for (size_t i = 0; i < w.channel.h.size(); i++) {
-        const float power = std::max(std::norm(w.channel.h[i]), 1e-20f);
-        w.inverse[i] = std::conj(w.channel.h[i]) / power;
-        w.spread[i] = (w.noise_var + w.channel.error_var[i]) / power;
-    }
     for (size_t s = first, at = 0; s < first + count; s++) {
+        // What depends on the carrier alone: conj(h) / |h|^2 and the noise beside it.
+        const cf* const channel = w.channel_of(s);
+        const float* const error = w.error_of(s);
+        for (size_t i = 0; (s == first || w.moving) && i < w.channel.h.size(); i++) {
+            const float power = std::max(std::norm(channel[i]), 1e-20f);
+            w.inverse[i] = std::conj(channel[i]) / power;
+            w.spread[i] = (w.noise_var + error[i]) / power;
+        }
         const float c = float(std::cos(w.phase[s])), d = -float(std::sin(w.phase[s]));
         const cf* const y = w.y[s].data();
         for (int k : d_format.geometry(frame.header, s - 2).data_set(s - 2)) {
@@ -278,7 +261,9 @@ native_frame native_demodulator::front(const cf* y, const sync_frame& sync)
     // A noise variance of exactly 0 (a simulation) would make reliabilities infinite.
     const double n_over_used = double(d_format.geometry().fft_len) / double(d_format.used().size());
     const double power = std::max(sync.power, 1e-30);
-    w.noise_var = std::max(sync.noise_var, 1e-6 * power) / n_over_used;
+    w.noise_var = w.first_noise = std::max(sync.noise_var, 1e-6 * power) / n_over_used;
+    w.moving = false;
+    w.doubt.clear();
     w.phase.assign(symbols, 0);
     w.phase_var.assign(symbols, 0);
     estimate_channel(frame, 2, false);
@@ -291,6 +276,8 @@ native_frame native_demodulator::front(const cf* y, const sync_frame& sync)
     if (const auto header = d_format.decode_header(llr.data())) {
         frame.header = *header;
         frame.header_ok = true;
+    } else if (d_tracking) {
+        moving_header(frame);
     }
     frame.noise_var = w.noise_var;
     frame.snr_db = sync.snr_db + 10 * std::log10(n_over_used);
@@ -314,6 +301,8 @@ void native_demodulator::payload(const cf* y, native_frame& frame)
     // Known symbols as these radios send them. A correction that did harm is tried every eighth frame only.
     const bool correct = d_correction && d_correction->has_distortion() &&
                          (d_distrust < distrusted || d_frames++ % 8 == 0);
+    w.moving = false;
+    w.doubt.clear();
     if (correct) {
         std::vector<cf> added(size_t(g.fft_len));
         for (size_t s = 0; s < front_symbols; s++) {
@@ -327,34 +316,41 @@ void native_demodulator::payload(const cf* y, native_frame& frame)
     estimate_channel(frame, symbols, false);
     measure_noise(frame, correct ? front_symbols : symbols); // the payload's pilots still hold the distortion
     track_phase(frame, symbols);
-    estimate_channel(frame, symbols, true);
+    if (!d_tracking || !track_channel(frame, symbols))
+        estimate_channel(frame, symbols, true);
     equalise(frame, front_symbols, count, frame.symbols, frame.symbol_noise);
     if (correct)
         undo_distortion(frame, front_symbols, count);
     else if (d_correction && d_correction->has_distortion())
         frame.corrected = -1;
 
-    const qam& constellation = native_format::constellation(frame.header);
-    frame.llr.resize(frame.symbols.size() * constellation.bits());
-    d_demapper->demap(constellation, frame.symbols.data(), frame.symbol_noise.data(), frame.llr.data(),
-                      frame.symbols.size());
-    frame.note = d_demapper->note();
-    frame.guarded = d_demapper->guarded();
-    if (frame.corrected < 0 && frame.note.empty())
-        frame.note = "guard: the fit of the radios does not hold in this frame";
-    for (float& l : frame.llr)
-        if (!std::isfinite(l))
-            l = 0;
-    try {
-        frame.payload = d_format.decode_payload(frame.header, frame.llr.data());
-        frame.payload_ok = crc32(frame.payload.data(), frame.payload.size()) == frame.header.payload_crc;
-    } catch (const std::exception&) { // a code this installation lacks: the frame is lost, not the stream
-        frame.payload.clear();
+    demap(frame);
+    std::vector<float> posterior;
+    const int rounds = correct ? 0 : d_rounds; // behind a correction the symbols are no longer the channel's
+    decode(frame, rounds > 0 ? &posterior : nullptr);
+    // A frame that arrived needs no further round.
+    for (int round = 0; round < rounds && !frame.payload_ok && !posterior.empty(); round++) {
+        frame.rounds = round + 1;
+        believe(frame, posterior);
+        refine(frame, symbols);
+        equalise(frame, front_symbols, count, frame.symbols, frame.symbol_noise);
+        demap(frame);
+        decode(frame, round + 1 < rounds ? &posterior : nullptr);
     }
 
     double power = 0;
-    for (int k : d_format.used())
-        power += std::norm(w.channel.h[g.index(k)]);
+    for (size_t s = 0; s < (w.moving ? symbols : 1); s++)
+        for (int k : d_format.used())
+            power += std::norm(w.channel_of(s)[g.index(k)]) / double(w.moving ? symbols : 1);
+    if (w.moving) {
+        frame.channels = w.h;
+        for (size_t s = 0; s < symbols; s++)
+            for (int i = 0; i < g.fft_len; i++)
+                frame.channels[s * size_t(g.fft_len) + size_t(i)] *= cf(std::polar(1.0, w.phase[s]));
+        // One channel for those who want one: that of the frame's middle.
+        w.channel.h.assign(w.channel_of(symbols / 2), w.channel_of(symbols / 2) + g.fft_len);
+        w.channel.error_var.assign(w.error_of(symbols / 2), w.error_of(symbols / 2) + g.fft_len);
+    }
     frame.snr_db = 10 * std::log10(std::max(power / double(d_format.used().size()), 1e-30) / frame.noise_var);
     frame.cfo = frame.sync.cfo + w.step * g.fft_len / (2 * M_PI * g.symbol_len());
     frame.phase_walk = w.walk;
@@ -416,9 +412,9 @@ void native_demodulator::undo_distortion(native_frame& frame, size_t first, size
             const cf turn = cf(std::polar(1.0, w.phase[s]));
             for (size_t p = 0; p < pilots.size(); p++) {
                 const size_t i = size_t(g.index(pilots[p]));
-                const cf e = w.y[s][i] - w.channel.h[i] * turn * grid[i];
+                const cf h = w.channel_of(s)[i] * turn, e = w.y[s][i] - h * grid[i];
                 before += std::norm(e);
-                after += std::norm(e - w.channel.h[i] * turn * added[i]);
+                after += std::norm(e - h * added[i]);
             }
         }
     }
@@ -454,7 +450,8 @@ void native_demodulator::evaluate(native_frame& frame) const
     const size_t per = d_format.data_per_symbol(frame.header);
     for (size_t i = 0, s = d_format.header_symbols(); i < x.size(); i += per, s++)
         for (size_t j = 0; j < per; j++) {
-            const double gain = std::norm(frame.channel[g.index(d_format.geometry(frame.header, s).data_set(s)[j])]);
+            const int carrier = g.index(d_format.geometry(frame.header, s).data_set(s)[j]);
+            const double gain = std::norm(d_work->channel_of(s + 2)[carrier]);
             error += gain * std::norm(frame.symbols[i + j] - x[i + j]);
             signal += gain * std::norm(x[i + j]);
         }

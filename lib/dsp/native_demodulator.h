@@ -2,6 +2,7 @@
 #pragma once
 
 #include "channel_stage.h"
+#include "channel_tracker.h"
 #include "demapper_stage.h"
 #include "frame_sync.h"
 #include "native_format.h"
@@ -29,6 +30,10 @@ struct DIFFUSION_API native_frame {
     std::vector<float> symbol_noise;          //!< noise variance of each
     std::vector<float> llr;                   //!< payload bits as sent, positive for 1
     int corrected = 0;                        //!< 1: what a fit knows of the radios was undone; -1: the guard refused
+    double doppler = 0;                       //!< subcarriers, as estimated; 0: the channel stood still
+    std::vector<std::complex<float>> channels; //!< of every symbol, preamble first, if it did not: symbols x fft_len;
+                                               //!< with the phases, behind the synchroniser's CFO
+    int rounds = 0;                           //!< data-aided rounds that were needed
     bool guarded = false;                     //!< the demapper's guard fell back to the classical one
     std::string note;                         //!< what a stage had to say, such as a missing model
 };
@@ -38,7 +43,10 @@ struct DIFFUSION_API native_frame {
  * 1. DFTs a quarter of the prefix early, CFO removed. 2. Channel from the preamble. 3. Common phase of
  * the header symbols from their pilots, header decoded. 4. Phase of all symbols; the header, now known,
  * and the scattered pilots of the whole frame join the preamble in a second channel estimate. 5. Noise
- * variance from what the known symbols leave over. 6. Equaliser, demapper, decoder. */
+ * variance from what the known symbols leave over. 6. Equaliser, demapper, decoder.
+ * Where the known symbols say that the channel moves, a Wiener filter over delay and time takes the place of one
+ * estimate (channel_tracker). Data-aided rounds, only for frames whose CRC fails: what the decoder now believes of each
+ * symbol is another pilot, weighted by its variance; channel, phases, demapper and decoder once more. */
 class DIFFUSION_API native_demodulator
 {
 public:
@@ -52,6 +60,12 @@ public:
     void set_demapper(std::shared_ptr<demapper_stage> stage);
     //! The demapper's guard, this one's and later ones'.
     void set_guard(bool on);
+    //! \param rounds 0 to 3 \throws std::invalid_argument
+    void set_data_aided_rounds(int rounds);
+    int data_aided_rounds() const { return d_rounds; }
+    //! Whether channels that move within a frame are followed.
+    void set_time_tracking(bool on) { d_tracking = on; }
+    bool time_tracking() const { return d_tracking; }
     //! Of the demapper's model; null without.
     const waveform_correction* correction() const { return d_correction.get(); }
 
@@ -69,6 +83,20 @@ private:
     void measure_noise(native_frame& frame, size_t symbols);
     void equalise(const native_frame& frame, size_t first, size_t count, std::vector<std::complex<float>>& x,
                   std::vector<float>& noise_var) const;
+    void demap(native_frame& frame);
+    void decode(native_frame& frame, std::vector<float>* posterior);
+    void believe(const native_frame& frame, const std::vector<float>& posterior);
+    void refine(native_frame& frame, size_t symbols);
+    void moving_header(native_frame& frame);
+    bool track_channel(native_frame& frame, size_t symbols);
+    //! Doppler shift and ramp of all paths together, in subcarriers.
+    struct motion {
+        double doppler = 0, ramp = 0, likelihood = 0;
+    };
+    bool track(const std::vector<double>& profile, const motion& m, size_t symbols);
+    void observe(size_t symbols, double noise_var);
+    std::vector<double> delays();
+    motion likely_motion(const std::vector<double>& profile);
     void evaluate(native_frame& frame) const;
     void distort(const std::complex<float>* grid, std::complex<float>* added);
     void undo_distortion(native_frame& frame, size_t first, size_t count);
@@ -79,7 +107,12 @@ private:
     std::shared_ptr<const waveform_correction> d_correction;
     int d_distrust = 0;          // of the correction: frames in which it did harm, less those in which it helped
     unsigned d_frames = 0;
-    bool d_guard = true;
+    bool d_guard = true, d_tracking = true;
+    int d_rounds = 0;
+    channel_tracker d_tracker;
+    size_t d_shift = 3;            // number of the latest frame's Doppler shift
+    motion d_motion;               // of the frame at hand
+    std::vector<double> d_profile; // of the link's delays, learned from the frames; empty: none yet
     std::unique_ptr<work> d_work;
 };
 

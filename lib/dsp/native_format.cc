@@ -346,8 +346,11 @@ std::vector<uint8_t> native_format::encode_payload(const native_header& h, const
     return out;
 }
 
-std::vector<uint8_t> native_format::decode_payload(const native_header& h, const float* llr) const
+std::vector<uint8_t> native_format::decode_payload(const native_header& h, const float* llr,
+                                                   std::vector<float>* posterior) const
 {
+    if (posterior)
+        posterior->assign(llr, llr + payload_bits(h));
     if (h.shaping >= 0) {
         std::vector<uint8_t> bits(size_t(h.length) * 8);
         shaped(h)->decode(llr, bits.size(), bits.data());
@@ -361,7 +364,17 @@ std::vector<uint8_t> native_format::decode_payload(const native_header& h, const
     for (size_t i = 0; i < order.size(); i++)
         ordered[order[i]] = llr[i];
     std::vector<uint8_t> bits(size_t(h.length) * 8);
-    code.decode(ordered.data(), bits.data());
+    if (!posterior) {
+        code.decode(ordered.data(), bits.data());
+    } else {
+        std::vector<float> after(ordered.size());
+        code.decode(ordered.data(), bits.data(), after.data());
+        random_source random(scramble_seed + 1); // the padding is known
+        for (size_t i = code.coded_bits(); i < after.size(); i++)
+            after[i] = random.bits() >> 63 ? 30.0f : -30.0f;
+        for (size_t i = 0; i < order.size(); i++)
+            (*posterior)[i] = after[order[i]];
+    }
     auto bytes = to_bytes(bits);
     scramble(bytes);
     return bytes;

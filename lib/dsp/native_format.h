@@ -99,7 +99,9 @@ public:
 
     //! Bits on the payload's carriers, whole symbols, from length bytes, and back.
     std::vector<uint8_t> encode_payload(const native_header& header, const uint8_t* payload) const;
-    std::vector<uint8_t> decode_payload(const native_header& header, const float* llr) const;
+    /*! \param posterior payload_bits() LLRs as sent, after decoding (see payload_code); shaped payloads: as received */
+    std::vector<uint8_t> decode_payload(const native_header& header, const float* llr,
+                                        std::vector<float>* posterior = nullptr) const;
 
     //! Bits of the payload region: payload_symbols * data_per_symbol(header) * bits_per_symbol.
     size_t payload_bits(const native_header& header) const;

@@ -302,6 +302,54 @@ DIFFUSION_VECTORISE double sum_of_sizes(const float* __restrict llr, size_t n)
     return total;
 }
 
+/*! LLRs of the coded bits of the terminated k = 7 code after decoding: max-log BCJR (Robertson, Villebrun and Hoeher,
+ *  1995). \p pattern: of the puncturing; punctured bits get no LLR. */
+void trellis_posterior(const float* llr, size_t bits, const std::vector<uint8_t>& pattern, float* posterior)
+{
+    constexpr size_t states = size_t(1) << (constraint - 1);
+    const size_t steps = bits + constraint - 1;
+    std::vector<float> in(2 * steps), out(2 * steps);
+    for (size_t i = 0, at = 0; i < in.size(); i++)
+        if (pattern[i % pattern.size()])
+            in[i] = std::clamp(std::isnan(llr[at]) ? 0.0f : llr[at], -largest, largest), at++;
+    // As gr-fec's encoder has it: the newest bit is the register's lowest.
+    const auto parity = [](unsigned v) { return __builtin_parity(v); };
+    uint8_t symbol[2 * states]; // of the register with 7 bits: what it sends
+    for (unsigned r = 0; r < 2 * states; r++)
+        symbol[r] = uint8_t(parity(r & 79) | parity(r & 109) << 1);
+    const auto worth = [&](size_t step, unsigned r) {
+        return (symbol[r] & 1 ? in[2 * step] : 0) + (symbol[r] & 2 ? in[2 * step + 1] : 0);
+    };
+    std::vector<float> forward((steps + 1) * states, -1e30f), next(states), last(states, -1e30f);
+    forward[0] = 0;
+    for (size_t t = 0; t < steps; t++)
+        for (unsigned s = 0; s < states; s++)
+            for (unsigned bit = 0; bit < (t < bits ? 2u : 1u); bit++) {
+                const unsigned r = 2 * s + bit;
+                float& to = forward[(t + 1) * states + (r & (states - 1))];
+                to = std::max(to, forward[t * states + s] + worth(t, r));
+            }
+    last[0] = 0;
+    for (size_t t = steps; t-- > 0;) {
+        float best[2][2] = { { -1e30f, -1e30f }, { -1e30f, -1e30f } };
+        std::fill(next.begin(), next.end(), -1e30f);
+        for (unsigned s = 0; s < states; s++)
+            for (unsigned bit = 0; bit < (t < bits ? 2u : 1u); bit++) {
+                const unsigned r = 2 * s + bit;
+                const float after = worth(t, r) + last[r & (states - 1)], whole = forward[t * states + s] + after;
+                next[s] = std::max(next[s], after);
+                for (int i = 0; i < 2; i++)
+                    best[i][symbol[r] >> i & 1] = std::max(best[i][symbol[r] >> i & 1], whole);
+            }
+        last.swap(next);
+        for (int i = 0; i < 2; i++)
+            out[2 * t + size_t(i)] = std::clamp(best[i][1] - best[i][0], -largest, largest);
+    }
+    for (size_t i = 0, at = 0; i < out.size(); i++)
+        if (pattern[i % pattern.size()])
+            posterior[at++] = out[i];
+}
+
 //! Bytes as the Viterbi kernel takes them, 128 + gain * llr.
 DIFFUSION_VECTORISE void quantise(const float* __restrict llr, float gain, uint8_t* __restrict to, size_t n)
 {
@@ -315,9 +363,11 @@ DIFFUSION_VECTORISE void quantise(const float* __restrict llr, float gain, uint8
 
 } // namespace
 
-void payload_code::decode(const float* llr, uint8_t* bits)
+void payload_code::decode(const float* llr, uint8_t* bits, float* posterior)
 {
     auto& d = *d_impl;
+    if (posterior)
+        std::copy_n(llr, d.coded, posterior);
     if (d.n == 0)
         return;
     if (d.code == fec::none) {
@@ -341,6 +391,8 @@ void payload_code::decode(const float* llr, uint8_t* bits)
         }
         d.decoder->generic_work(d.word.data(), d.information.data());
         std::copy_n(d.information.begin(), d.n, bits);
+        if (posterior)
+            trellis_posterior(llr, d.n, pattern, posterior);
     } else {
         if (const dvbs2_code* longer = long_code(d.code)) {
             std::vector<float> word(dvbs2_code::n);
@@ -356,6 +408,7 @@ void payload_code::decode(const float* llr, uint8_t* bits)
         }
         for_each_word(d.n, [&](size_t to, size_t n, size_t from) {
             d.mark_absent(n);
+            const size_t sent = from;
             for (size_t i = 0; i < ldpc_n; i++) {
                 d.llr[i] = d.absent[i] ? -certain : llr[from++];
                 if (std::isnan(d.llr[i]))
@@ -365,6 +418,10 @@ void payload_code::decode(const float* llr, uint8_t* bits)
             const auto& position = ldpc_tables::get().position();
             for (size_t i = 0; i < n; i++)
                 bits[to + i] = d.word[position[i]];
+            if (posterior)
+                for (size_t i = 0, at = sent; i < ldpc_n; i++)
+                    if (!d.absent[i])
+                        posterior[at++] = d.ldpc->posterior(i);
         });
     }
 }

@@ -43,7 +43,9 @@ public:
     size_t coded_bits() const;
 
     void encode(const uint8_t* bits, uint8_t* coded);
-    void decode(const float* llr, uint8_t* bits);
+    /*! \param posterior coded_bits() values: LLRs of the coded bits after decoding. Soft decoders give theirs
+     *         (ldpc-1/2; cc by max-log BCJR on top of the Viterbi decoder's bits), the others what they were given. */
+    void decode(const float* llr, uint8_t* bits, float* posterior = nullptr);
 
     //! coded_bits() without building the code (for the header's airtime calculation).
     static size_t coded_bits(fec code, size_t information_bits);

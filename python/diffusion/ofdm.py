@@ -90,7 +90,8 @@ class ofdm_rx(gr.hier_block2):
     evm_db, cfo). Output 1, with symbols=True: equalised payload symbols for a display.
     Message ports: "pdus" payloads; "metrics" a dictionary a frame; "frames" the same with the vectors of
     every stage; "cmd" (in) a dictionary with any of model (the diffusion demapper with a file that `fit receiver`
-    wrote), estimator, demapper, estimator_model, demapper_model, compute_budget.
+    wrote), estimator, demapper, estimator_model, demapper_model, compute_budget, data_aided_rounds,
+    time_tracking.
 
     waveform: "native" (what ofdm_tx sends) or "stock" (what digital.ofdm_tx sends; ports and tags as those
     of digital.ofdm_rx: packet_length, packet_num, ofdm_sync_carr_offset). For "stock" the arguments of
@@ -102,11 +103,14 @@ class ofdm_rx(gr.hier_block2):
     max_cfo: largest carrier offset searched, in subcarrier spacings.
     compute_budget: while the receiver is behind, the diffusion estimator takes fewer of its steps (never below 1);
     budget() counts, and so do the metrics (budget_steps, budget_reduced, ...). For live streams, not files.
+    data_aided_rounds (native): 0 to 3 rounds for frames whose CRC fails, in which what the decoder believes of each
+    symbol is a further pilot (None: 1). Costs nothing while frames arrive.
+    time_tracking (native): channels that move within a frame are followed, by a Wiener filter over delay and time.
     """
 
     def __init__(self, waveform="native", estimator="lmmse", demapper="map", estimator_model="",
                  demapper_model="", fft_len=64, cp_len=16, max_payload=4096, max_cfo=2.0, symbols=False,
-                 length_tag_key=None, compute_budget=False, **stock):
+                 length_tag_key=None, compute_budget=False, data_aided_rounds=None, time_tracking=True, **stock):
         if waveform not in WAVEFORMS:
             raise ValueError(f"ofdm_rx: waveform is '{waveform}', use native or stock")
         outputs = [gr.sizeof_char, gr.sizeof_gr_complex] if symbols else [gr.sizeof_char]
@@ -121,6 +125,11 @@ class ofdm_rx(gr.hier_block2):
             self.core = _stock_core((estimator, demapper, estimator_model, demapper_model, max_cfo), fft_len,
                                     cp_len, length_tag_key, **stock)
         self.core.set_compute_budget(bool(compute_budget))
+        if waveform == "native":
+            self.core.set_data_aided_rounds(1 if data_aided_rounds is None else data_aided_rounds)
+            self.core.set_time_tracking(bool(time_tracking))
+        elif data_aided_rounds is not None:
+            raise TypeError("ofdm_rx: data_aided_rounds belongs to waveform 'native', not 'stock'")
         for port in ("pdus", "metrics", "frames"):
             self.message_port_register_hier_out(port)
             self.msg_connect(self.core, port, self, port)
@@ -144,6 +153,16 @@ class ofdm_rx(gr.hier_block2):
 
     def set_compute_budget(self, on):
         self.core.set_compute_budget(bool(on))
+
+    def set_data_aided_rounds(self, rounds):
+        """Native waveform; the stock one has none."""
+        if hasattr(self.core, "set_data_aided_rounds"):
+            self.core.set_data_aided_rounds(rounds)
+
+    def set_time_tracking(self, on):
+        """Native waveform; the stock one does not."""
+        if hasattr(self.core, "set_time_tracking"):
+            self.core.set_time_tracking(bool(on))
 
     def budget(self):
         """steps of the estimator in use, steps_wanted, lowered (times), reduced (frames that had fewer)."""

@@ -20,7 +20,7 @@ namespace gr::diffusion {
  * vectors symbols, symbol_noise, llr, channel, channel_error and payload, made only if it is connected.
  * The PDUs' metadata and the tags at the start of each packet carry frame, snr_db, evm_db and cfo.
  * Message port "cmd": a dictionary with any of "estimator", "demapper", "estimator_model",
- * "demapper_model"; what is wrong is logged and changes nothing.
+ * "demapper_model", "compute_budget", "data_aided_rounds", "time_tracking"; what is wrong is logged and changes nothing.
  * A tag "rx_time" inside the stream (samples were lost) starts the search for frames anew.
  */
 class DIFFUSION_API native_ofdm_rx : virtual public gr::block
@@ -53,6 +53,13 @@ public:
     virtual bool compute_budget() const = 0;
     //! steps (in use), steps_wanted, lowered (times), reduced (frames that had fewer steps).
     virtual std::map<std::string, uint64_t> budget() const = 0;
+    /*! Rounds in which estimator and decoder help each other, for frames whose CRC fails: 0 to 3. What the decoder
+     *  believes of each symbol is a further pilot, weighted by its variance. \throws std::invalid_argument */
+    virtual void set_data_aided_rounds(int rounds) = 0;
+    virtual int data_aided_rounds() const = 0;
+    //! Whether channels that move within a frame are followed (on at the start).
+    virtual void set_time_tracking(bool on) = 0;
+    virtual bool time_tracking() const = 0;
     virtual std::string estimator() const = 0;
     virtual std::string demapper() const = 0;
     //! detected, ok, header_failed, payload_failed, missed, truncated, since the start.

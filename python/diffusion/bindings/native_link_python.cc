@@ -127,6 +127,12 @@ void bind_native_link(py::module& m)
         .def_readonly("note", &native_frame::note)
         .def_readonly("corrected", &native_frame::corrected)
         .def_readonly("guarded", &native_frame::guarded)
+        .def_readonly("doppler", &native_frame::doppler, "Subcarriers, as estimated; 0: the channel stood still.")
+        .def_readonly("rounds", &native_frame::rounds, "Data-aided rounds that were needed.")
+        .def_property_readonly("channels", [](const native_frame& f) {
+            const size_t n = f.channel.size(), symbols = n ? f.channels.size() / n : 0;
+            return py::array_t<std::complex<float>>({ symbols, n }, f.channels.data());
+        }, "Of every symbol, preamble first, if it moved: (symbols, carriers); else (0, carriers).")
         .def_property_readonly("channel", [](const native_frame& f) { return to_array(f.channel); })
         .def_property_readonly("channel_error", [](const native_frame& f) { return to_array(f.channel_error); })
         .def_property_readonly("symbols", [](const native_frame& f) { return to_array(f.symbols); })
@@ -147,6 +153,14 @@ void bind_native_link(py::module& m)
                  self.receiver.demodulator().set_demapper(make_demapper_stage(name, model));
              },
              py::arg("name"), py::arg("model") = "", "min-distance, map or diffusion")
+        .def_property("data_aided_rounds",
+                      [](modem_receiver& self) { return self.receiver.demodulator().data_aided_rounds(); },
+                      [](modem_receiver& self, int n) { self.receiver.demodulator().set_data_aided_rounds(n); },
+                      "0 to 3: for frames whose CRC fails, the decoder's beliefs become further pilots.")
+        .def_property("time_tracking",
+                      [](modem_receiver& self) { return self.receiver.demodulator().time_tracking(); },
+                      [](modem_receiver& self, bool on) { self.receiver.demodulator().set_time_tracking(on); },
+                      "Whether channels that move within a frame are followed.")
         .def("__call__",
              [](modem_receiver& self, const complex_array& x, bool flush) {
                  std::vector<native_frame> frames;
@@ -198,6 +212,18 @@ void bind_native_link(py::module& m)
               return to_array(out);
           },
           py::arg("fec"), py::arg("bits"));
+    m.def("fec_posterior",
+          [](const std::string& name, const float_array& llr, size_t information_bits) {
+              payload_code code(fec_from_name(name), information_bits);
+              if (size_t(llr.size()) != code.coded_bits())
+                  throw std::invalid_argument("fec_posterior: " + std::to_string(llr.size()) + " LLRs, " + name +
+                                              " needs " + std::to_string(code.coded_bits()));
+              std::vector<uint8_t> bits(information_bits);
+              std::vector<float> out(code.coded_bits());
+              code.decode(llr.data(), bits.data(), out.data());
+              return to_array(out);
+          },
+          py::arg("fec"), py::arg("llr"), py::arg("information_bits"), "LLRs of the coded bits after decoding.");
     m.def("fec_decode",
           [](const std::string& name, const float_array& llr, size_t information_bits) {
               payload_code code(fec_from_name(name), information_bits);

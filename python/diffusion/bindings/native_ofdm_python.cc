@@ -57,6 +57,12 @@ void bind_native_ofdm(py::module& m)
              "Fewer steps of the diffusion estimator while the block is behind, never below 1.")
         .def("compute_budget", &rx::compute_budget)
         .def("budget", &rx::budget, "steps (in use), steps_wanted, lowered (times), reduced (frames)")
+        .def("set_data_aided_rounds", &rx::set_data_aided_rounds, py::arg("rounds"),
+             "0 to 3, for frames whose CRC fails: the decoder's beliefs become further pilots.")
+        .def("data_aided_rounds", &rx::data_aided_rounds)
+        .def("set_time_tracking", &rx::set_time_tracking, py::arg("on"),
+             "Whether channels that move within a frame are followed.")
+        .def("time_tracking", &rx::time_tracking)
         .def("estimator", &rx::estimator)
         .def("demapper", &rx::demapper)
         .def("counters", &rx::counters, "detected, ok, header_failed, payload_failed, missed, truncated");

@@ -2,6 +2,8 @@
 """Packet error rate of the whole native link with each channel estimator: SNR at 10% loss and the gain over LS and LMMSE.
 
 --study estimators: multipath (6-tap Rayleigh, two ray-traced cities that nothing was trained on), ADCs of 2 to 4 bits.
+--study aided: a quarter of the pilots, with rounds in which the decoder's beliefs are further pilots, against all pilots.
+--study time: channels that move within a frame, against the Wiener filter in time that knows Doppler and delay profile.
 
 All receivers see the same samples. SNR: mean received power of the frames over noise, in the full sampling bandwidth.
 Intervals: Wilson for a rate, bootstrap over frames (paired) for an SNR and a gain.
@@ -9,17 +11,19 @@ Intervals: Wilson for a rate, bootstrap over frames (paired) for an SNR and a ga
 example:
     gr-diffusion evaluate link --study estimators --json link.json
 """
+import dataclasses
 import time
 
 import numpy as np
 
 from .. import metrics
 from ..cli.common import common_options, progress, write_json
+from . import link_time
 from .link_trials import Setting, Trials
 from .ofdm import crossing
 
 ESTIMATORS = ("ls", "lmmse", "nomp", "sbl", "diffusion")
-STUDIES = ("estimators",)
+STUDIES = ("estimators", "aided", "time")
 
 
 def settings_of(study):
@@ -29,7 +33,20 @@ def settings_of(study):
         for city in ("florence", "san_francisco"):
             out += [Setting(city, 3, 2, cp_len=24), Setting(city, 4, 4, cp_len=24)]
         return out
-    raise ValueError(f"study is '{study}', use one of {', '.join(STUDIES)}")
+    if study == "aided":
+        return [Setting("rayleigh", 3, 2), Setting("rayleigh", 3, 2, doppler=0.02), Setting("rayleigh", 3, 2, doppler=0.05),
+                Setting("florence", 3, 2, doppler=0.02, cp_len=24)]
+    return [Setting("rayleigh", 0, 2, doppler=d) for d in (0.005, 0.01, 0.02, 0.035, 0.05)] + \
+        [Setting("florence", 0, 2, doppler=d, cp_len=24) for d in (0.01, 0.05)]
+
+
+def chains_of(study, names):
+    """{name: (pilots, estimator, options of the receiver)}"""
+    if study == "estimators":
+        return {n: ("full", n, {}) for n in names}
+    aided = {f"quarter, {r} rounds": ("quarter", "diffusion", {"data_aided_rounds": r}) for r in (1, 3)}
+    return {"all pilots, lmmse": ("full", "lmmse", {}), "all pilots": ("full", "diffusion", {}),
+            "quarter, lmmse": ("quarter", "lmmse", {}), "quarter": ("quarter", "diffusion", {}), **aided}
 
 
 def add_arguments(parser):
@@ -85,9 +102,12 @@ def walk(trials, run, guess, range_db, step, cache, target=0.1):
 
 def measure(setting, args, chains, step=1.0, reference=("ls", "lmmse")):
     """Rows of one setting and its summary: {chain: SNR at PER 10%, gains over the reference chains, intervals}."""
-    trials, cache, rows, oks = Trials(args.frames, setting, args.seed), {}, [], {}
+    rows, oks, made = [], {}, {}
     guess = {2: 6.0, 4: 13.0, 6: 19.0}.get(setting.modulation, 10.0) + (0 if setting.bits else -1)
-    for name, (estimator, options) in progress(chains.items(), desc=setting.name):
+    for name, (pilots, estimator, options) in progress(chains.items(), desc=setting.name):
+        if pilots not in made:  # the same channels whatever the pilots
+            made[pilots] = Trials(args.frames, dataclasses.replace(setting, pilots=pilots), args.seed), {}
+        trials, cache = made[pilots]
         tried = walk(trials, lambda y: trials.run(y, estimator, **options), guess, args.range_db, step, cache)
         snrs = np.array(sorted(tried))
         oks[name] = (snrs, np.array([tried[s][0] for s in snrs]))
@@ -97,12 +117,13 @@ def measure(setting, args, chains, step=1.0, reference=("ls", "lmmse")):
             ok, error, seconds = tried[s]
             low, high = metrics.wilson(int(np.sum(~ok)), len(ok))
             seen = error[np.isfinite(error[:, 0])]
-            rows.append({"study": args.study, "scene": setting.scene, "setting": setting.name, "pilots": setting.pilots,
+            rows.append({"study": args.study, "scene": setting.scene, "setting": setting.name, "pilots": pilots,
                          "bits": setting.bits or None, "snr_db": float(s), "estimator": name,
                          "nmse_db": float(10 * np.log10(seen[:, 0].sum() / seen[:, 1].sum())) if len(seen) else None,
                          "us_per_estimate": args.us.get(estimator), "us_per_frame": 1e6 * seconds,
                          "frames": len(ok), "per": float(1 - np.mean(ok)), "per_low": low, "per_high": high,
-                         "modulation": setting.modulation, "doppler": setting.doppler})
+                         "modulation": setting.modulation, "doppler": setting.doppler,
+                         "rounds": options.get("data_aided_rounds", 0)})
     return rows, summarise(oks, args, reference)
 
 
@@ -187,11 +208,14 @@ def run(args):
         chosen = chosen[:1]
     names = [n for n in ESTIMATORS if not args.only or n in args.only]
     args.us = {n: estimate_us(n) for n in names}
+    if args.study == "time":
+        return link_time.run(args, chosen)
     rows, summaries = [], {}
+    reference = ("ls", "lmmse") if args.study == "estimators" else ("all pilots", "quarter")
     for setting in chosen:
-        more, summaries[setting.name] = measure(setting, args, {n: (n, {}) for n in names})
+        more, summaries[setting.name] = measure(setting, args, chains_of(args.study, names), reference=reference)
         rows += more
         write_json(args.json, {"rows": rows, "summary": summaries, "frames": args.frames, "seed": args.seed})
-    print("SNR in dB at 10% packet loss\n\n" + table(summaries), flush=True)
+    print("SNR in dB at 10% packet loss\n\n" + table(summaries, reference), flush=True)
     if args.plot:
         plot(rows, args.plot)

@@ -82,7 +82,7 @@ class Trials:
             tx.pilots = s.pilots
         self.payloads = [rng.bytes(s.payload) for _ in range(count)]
         sent = np.stack([tx(p) for p in self.payloads])
-        self.frame_len = sent.shape[1]
+        self.frame_len, self.symbol, self.sent = sent.shape[1], FFT + s.cp_len, sent
         # Draws that depend on the pilots' number would unpair settings: a stream of their own each.
         taps, self.lead = draw_taps(s.scene, count, np.random.default_rng([seed, 2]))
         if s.doppler:
@@ -152,15 +152,76 @@ class Trials:
         return ok, error, seconds / self.count
 
     def error_of(self, f, i, used):
-        """|error|^2 and |h|^2 over carriers (and symbols where the frame has a channel for each), up to one gain."""
-        mine = np.asarray(getattr(f, "channels", f.channel))
-        if mine.ndim == 1:
-            h = self.true_channel(i, f.sync.offset, 0)[used]
-            mine = mine[used]
-            if self.taps_of[i].ndim == 2:
-                return np.nan, np.nan
-        else:
-            h = np.stack([self.true_channel(i, f.sync.offset, s)[used] for s in range(len(mine))])
-            mine = mine[:, used]
-        gain = np.vdot(h, mine) / np.vdot(h, h)
-        return np.sum(np.abs(mine / gain - h) ** 2), np.sum(np.abs(h) ** 2)
+        """|error|^2 and |h|^2 over carriers, up to one gain; over carriers and symbols where the channel moves."""
+        if self.taps_of[i].ndim == 1:
+            h, mine = self.true_channel(i, f.sync.offset, 0)[used], np.asarray(f.channel)[used]
+            gain = np.vdot(h, mine) / np.vdot(h, h)
+            return np.sum(np.abs(mine / gain - h) ** 2), np.sum(np.abs(h) ** 2)
+        symbols = self.frame_len // self.symbol
+        mine = np.asarray(f.channels if len(f.channels) else [f.channel] * symbols)[:, used]
+        h = np.stack([self.true_channel(i, f.sync.offset, s)[used] for s in range(len(mine))])
+        # The receiver took the synchroniser's CFO for the carrier's: it is part of what it sees of the channel.
+        at = np.arange(len(mine)) * self.symbol + self.setting.cp_len + FFT // 2
+        h = h * np.exp(-2j * np.pi * f.sync.cfo / FFT * at)[:, None]
+        return np.sum(np.abs(mine - h) ** 2), np.sum(np.abs(h) ** 2)
+
+    # ---- what knows the law of the channel ----------------------------------------------------------
+
+    def known(self):
+        """(symbols, carriers) sent in frame 0's places: mask of what a receiver knows once the header is read."""
+        from gnuradio import diffusion
+        tx = diffusion.native_modulator(cp_len=self.setting.cp_len)
+        s = self.setting
+        header = diffusion.native_header(s.payload, s.modulation, s.fec, -1, s.pilots)
+        front = tx.front_len // self.symbol
+        mask = np.zeros((self.frame_len // self.symbol, FFT), bool)
+        used = np.array(tx.used_carriers) + FFT // 2
+        mask[1:front, used] = True
+        mask[0, used[used % 2 == 0]] = True
+        for i in range(front, len(mask)):
+            mask[i, np.array(tx.pilots_of(header, i - 2)) + FFT // 2] = True
+        return mask, used
+
+    def grid(self, x, at, early):
+        """DFTs of the symbols of the frame that starts at sample at, shifted carriers, in units of H x."""
+        n = self.frame_len // self.symbol
+        index = at + np.arange(n)[:, None] * self.symbol + self.setting.cp_len - early + np.arange(FFT)
+        return np.fft.fftshift(np.fft.fft(x[index], axis=1), axes=1) / FFT * np.sqrt(52)
+
+    def wiener(self, y, snr_db, frames):
+        """[(|error|^2, |h|^2)] of the Wiener filter over carriers and time that knows timing, mean delay profile, Doppler
+        and noise (that of the motion between the carriers too): the linear bound, from the same known symbols."""
+        from scipy.special import j0
+        s, early = self.setting, self.setting.cp_len // 4
+        mask, used = self.known()
+        where = np.argwhere(mask)
+        k, t = where[:, 1] - FFT // 2, where[:, 0]
+        power = np.mean(np.abs([g.reshape(len(g), -1)[:, 0] for g in self.taps_of]) ** 2, 0) if s.scene != "rayleigh" \
+            else RAYLEIGH
+        delay = np.arange(len(power)) + early
+        per_symbol = 2 * np.pi * s.doppler * self.symbol / FFT
+
+        def covariance(ka, ta, kb, tb):
+            lag = ka[:, None] - kb
+            unique, back = np.unique(lag, return_inverse=True)
+            over = (np.exp(-2j * np.pi * np.outer(unique, delay) / FFT) @ power)[back].reshape(lag.shape)
+            return over * j0(per_symbol * (ta[:, None] - tb))
+
+        ici = 1 - np.mean(j0(2 * np.pi * s.doppler * np.abs(np.subtract.outer(np.arange(FFT), np.arange(FFT))) / FFT))
+        noise = 10 ** (-snr_db / 10) * 52 / FFT + ici
+        out = []
+        ka, ta = np.meshgrid(used - FFT // 2, np.arange(len(mask)))
+        own = covariance(k, t, k, t)
+        cross = covariance(ka.ravel(), ta.ravel(), k, t)
+        filters = {}
+        for i in frames:
+            x = self.grid(np.pad(self.sent[i], (0, FFT)), 0, 0)[mask]
+            levels = np.round(np.abs(x) ** 2, 3)
+            key = levels.tobytes()
+            if key not in filters:
+                filters[key] = np.linalg.solve(own + np.diag(noise / np.abs(x) ** 2), cross.conj().T).conj().T
+            ls = self.grid(y, int(self.starts[i]), early)[mask] / x
+            h = np.stack([self.true_channel(i, self.starts[i], q)[used] for q in range(len(mask))])
+            found = (filters[key] @ ls).reshape(h.shape)
+            out.append((np.sum(np.abs(found - h) ** 2), np.sum(np.abs(h) ** 2)))
+        return np.array(out)
