@@ -181,7 +181,7 @@ void lmmse_stage::estimate(const channel_observation& o, channel_estimate& out)
         out.h[k] = { float(h_re[k]), float(h_im[k]) };
         out.error_var[k] = float(std::max(e[k], 0.0));
     }
-    if (d_learn > 0 && o.final && !o.again)
+    if (d_learn > 0 && o.final && o.learn)
         for (size_t l = 0; l < taps; l++)
             d_profile[l] = (1 - d_learn) * d_profile[l] * gain +
                            d_learn * (g_re[l] * g_re[l] + g_im[l] * g_im[l] + d_inverse_re[l * taps + l]);

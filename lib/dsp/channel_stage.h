@@ -14,7 +14,7 @@ struct channel_observation {
     std::vector<int> carriers;              //!< ascending, numbered from the centre (DC = 0)
     std::vector<std::complex<float>> ls;    //!< least-squares channel there
     std::vector<float> noise_var;           //!< E|error|^2 of each
-    bool again = false; //!< the same frame once more: learn nothing from it a second time
+    bool learn = true;  //!< false: of the link's statistics nothing is to be learned from this, final or not
     bool final = true; //!< false: a first look at a frame, from which nothing is to be learned
     bool again = false; //!< the same frame as before, of which more is known now; final too
 };

@@ -89,8 +89,10 @@ void native_demodulator::refine(native_frame& frame, size_t symbols)
         return;
     }
     track_phase(frame, symbols);
+    w.observation.learn = false; // it has learned from this frame
     w.observation.again = true;
     estimate_channel(frame, symbols, true);
+    w.observation.learn = true;
     w.observation.again = false;
     measure_noise(frame, symbols);
 }
@@ -127,9 +129,9 @@ std::vector<double> native_demodulator::delays()
         std::swap(first, w.channel);
         const bool moving = w.moving;
         w.moving = false;
-        w.observation.again = true;
+        w.observation.learn = false;
         estimate_channel({}, 2, true);
-        w.observation.again = false;
+        w.observation.learn = true;
         w.moving = moving;
         std::swap(first, w.channel);
     }
