@@ -7,7 +7,6 @@
 namespace gr::diffusion::dsp {
 
 namespace {
-constexpr size_t most_waves = 40;
 constexpr int cycles = 3;
 using cdouble = std::complex<double>;
 
@@ -62,11 +61,11 @@ std::array<double, 4> solve(std::array<std::array<double, 4>, 4> a, std::array<d
 }
 } // namespace
 
-beam_nomp::beam_nomp(engine::array_shape rx, engine::array_shape tx)
-    : d_rx(rx), d_tx(tx), d_nr(rx[0] * rx[1]), d_nt(tx[0] * tx[1]),
+beam_nomp::beam_nomp(engine::array_shape rx, engine::array_shape tx, size_t most)
+    : d_rx(rx), d_tx(tx), d_nr(rx[0] * rx[1]), d_nt(tx[0] * tx[1]), d_limit(most),
       d_steps{ grid_steps(rx[0]), grid_steps(rx[1]), grid_steps(tx[0]), grid_steps(tx[1]) },
-      d_grid_rx(d_steps[0] * d_steps[1], d_nr), d_grid_tx(d_steps[2] * d_steps[3], d_nt), d_waves(most_waves),
-      d_re(most_waves * most_waves), d_im(d_re.size()), d_scratch(2 * d_re.size())
+      d_grid_rx(d_steps[0] * d_steps[1], d_nr), d_grid_tx(d_steps[2] * d_steps[3], d_nt), d_waves(most),
+      d_re(most * most), d_im(d_re.size()), d_scratch(2 * d_re.size())
 {
     std::vector<cdouble> beam(std::max(d_nr, d_nt));
     auto fill = [&](engine::split_matrix& grid, engine::array_shape shape, size_t columns, size_t rows, bool conjugate) {
@@ -79,7 +78,7 @@ beam_nomp::beam_nomp(engine::array_shape rx, engine::array_shape tx)
     };
     fill(d_grid_rx, rx, d_steps[0], d_steps[1], true);
     fill(d_grid_tx, tx, d_steps[2], d_steps[3], false);
-    d_right.resize(most_waves);
+    d_right.resize(most);
 }
 
 void beam_nomp::set_pilots(const std::vector<std::complex<float>>& pilots)
@@ -103,7 +102,7 @@ void beam_nomp::set_pilots(const std::vector<std::complex<float>>& pilots)
     d_half = engine::split_matrix(d_grid_rx.rows, d_count);
     d_score = engine::split_matrix(d_grid_rx.rows, beams);
     d_residual.resize(d_nr * d_count);
-    d_most = std::clamp<size_t>(d_nr * d_count / 4, 1, most_waves);
+    d_most = std::clamp<size_t>(d_nr * d_count / 4, 1, d_limit);
     auto size = [&](wave& w) {
         w.a.resize(d_nr);
         w.b.resize(d_nt);

@@ -13,14 +13,15 @@ namespace gr::diffusion::dsp {
  * H = sum_k g_k a(u_k, v_k) b(s_k, t_k)^T over ideal half-wavelength planar arrays. Waves are found one by one on a
  * grid of half a beam, refined in the continuum by Gauss-Newton steps, cyclically together with those
  * found before, and their gains fitted jointly. It stops when what is left looks like noise (false alarm rate
- * 1%), at 40 waves or at a quarter as many as there are observations.
+ * 1%), at 40 waves (unless told) or at a quarter as many as there are observations.
  *
  * Memory is taken in the constructor and in set_pilots() only.
  */
 class beam_nomp
 {
 public:
-    beam_nomp(engine::array_shape rx, engine::array_shape tx);
+    //! \param most waves at most
+    beam_nomp(engine::array_shape rx, engine::array_shape tx, size_t most = 40);
 
     //! \param pilots row-major transmitters x count
     void set_pilots(const std::vector<std::complex<float>>& pilots);
@@ -51,7 +52,7 @@ private:
     void fit(const std::complex<float>* y, double ridge);
 
     engine::array_shape d_rx, d_tx;
-    size_t d_nr, d_nt, d_count = 0, d_most = 0;
+    size_t d_nr, d_nt, d_count = 0, d_limit, d_most = 0;
     std::array<size_t, 4> d_steps; //!< of the grid along each axis
     engine::split_matrix d_grid_rx, d_grid_tx, d_pilots, d_seen, d_half, d_score, d_residual_matrix;
     std::vector<double> d_seen_norm;

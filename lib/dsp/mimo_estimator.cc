@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "mimo_estimator.h"
 #include "beam_nomp.h"
+#include "mimo_stack.h"
 #include "engine/angular_net.h"
 #include "engine/delay_guide.h"
 #include <algorithm>
@@ -155,7 +156,7 @@ private:
 class off_grid final : public mimo_estimator
 {
 public:
-    off_grid(array_shape rx, array_shape tx) : mimo_estimator(rx, tx), d_nomp(rx, tx) {}
+    off_grid(array_shape rx, array_shape tx, size_t most = 40) : mimo_estimator(rx, tx), d_nomp(rx, tx, most) {}
 
 protected:
     void prepare(const std::vector<cfloat>& pilots) override { d_nomp.set_pilots(pilots); }
@@ -189,7 +190,7 @@ private:
 
 const std::vector<std::string>& mimo_estimator_methods()
 {
-    static const std::vector<std::string> methods{ "ls", "nomp", "sbl", "diffusion" };
+    static const std::vector<std::string> methods{ "ls", "nomp", "sbl", "diffusion", "auto" };
     return methods;
 }
 
@@ -205,7 +206,12 @@ std::unique_ptr<mimo_estimator> make_mimo_estimator(const std::string& method, c
         return std::make_unique<sbl>(rx, tx);
     if (method == "diffusion")
         return std::make_unique<learned>(std::move(net));
-    throw std::invalid_argument("method '" + method + "' is none of ls, nomp, sbl, diffusion");
+    if (method == "auto")
+        return std::make_unique<mimo_stack>(
+            rx, tx,
+            [&] { return std::make_unique<learned>(std::make_unique<engine::angular_net>(*engine::model::load(model))); },
+            [&] { return std::make_unique<off_grid>(rx, tx, 20); }); // a channel that needs more is not nomp's
+    throw std::invalid_argument("method '" + method + "' is none of ls, nomp, sbl, diffusion, auto");
 }
 
 } // namespace gr::diffusion::dsp

@@ -12,7 +12,8 @@ namespace gr::diffusion::dsp {
  * - ls: least squares; with fewer pilots than transmit antennas the solution of least norm;
  * - nomp: Newtonized orthogonal matching pursuit, plane waves off the grid (beam_nomp.h);
  * - sbl: sparse Bayesian learning by EM over the beams of both arrays (Tipping, 2001), from equal powers on;
- * - diffusion: a shipped or trained model.
+ * - diffusion: a shipped or trained model;
+ * - auto: the model and nomp, weighed by what pilots they have not seen say (mimo_stack.h).
  *
  * An object serves one thread. Memory is taken in the constructor and in set_pilots() only.
  */
@@ -47,11 +48,11 @@ private:
     size_t d_nr, d_nt, d_count = 0;
 };
 
-//! ls, nomp, sbl, diffusion
+//! ls, nomp, sbl, diffusion, auto
 DIFFUSION_API const std::vector<std::string>& mimo_estimator_methods();
 
 /*! \param method one of mimo_estimator_methods()
- *  \param model name or path of a model, which says what the arrays are (and is run by "diffusion")
+ *  \param model name or path of a model, which says what the arrays are (and is run by "diffusion" and "auto")
  *  \throws std::exception naming the value */
 DIFFUSION_API std::unique_ptr<mimo_estimator> make_mimo_estimator(const std::string& method, const std::string& model);
 

@@ -11,7 +11,8 @@ class Estimator:
 
     model: the name of a shipped model (``ce-ofdm64``, ...) or the path of a .safetensors file. method:
     "diffusion" (the model), or a classical method on the same carriers or arrays: "ls", "nomp", "sbl" and for
-    ofdm "lmmse".
+    ofdm "lmmse". For mimo also "auto": model and nomp, weighed by what the pilots say (ideal arrays and few waves are
+    nomp's ground, all else the model's); evidence is gathered from frame to frame of a call.
 
     ``kind``: "ofdm" or "mimo". ``n``: carriers, or for mimo (Nt, Nr). ``name``: the model's.
 

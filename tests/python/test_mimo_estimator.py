@@ -221,9 +221,69 @@ def test_nomp_reaches_the_error_that_it_believes():
     assert 0.3 < err.sum() / np.sum(np.abs(got - h) ** 2) < 3
 
 
+@pytest.mark.parametrize("count", [0, 16])
+@pytest.mark.parametrize("kind", ["waves", "errors", "clusters"])
+def test_auto_finds_out_which_method_suits_the_array(kind, count):
+    """Plane waves on ideal arrays are NOMP's, the others the network's: 10 dB, auto is level with the better of the
+    two everywhere, and far from the worse."""
+    rng = np.random.default_rng(21)
+    shape = (4, 4), (8, 8)
+    h = channels.clusters(rng, 16, *shape) if kind == "clusters" else channels.plane_waves(rng, 16, *shape, most=6)
+    if kind == "errors":
+        h = channels.real_array(rng, h, *shape)
+    p = channels.pilots(rng, 64, count)
+    y = channels.observe(rng, h, p, 0.1)
+    score = {m: nmse_db(Estimator("ce-mimo64x16", m)(y, p, 0.1)[0], h) for m in ("nomp", "diffusion", "auto")}
+    assert (score["nomp"] < score["diffusion"] - 2) == (kind == "waves")
+    assert score["auto"] < min(score["nomp"], score["diffusion"]) + 0.4
+
+
+def test_auto_says_the_same_twice_and_believes_its_error():
+    rng = np.random.default_rng(22)
+    h = channels.plane_waves(rng, 8, (4, 4), (8, 8))
+    p = channels.pilots(rng, 64, 16)
+    y = channels.observe(rng, h, p, 0.1)
+    est = Estimator("ce-mimo64x16", "auto")
+    first, err = est(y, p, 0.1)
+    np.testing.assert_array_equal(first, est(y, p, 0.1)[0])
+    assert 0.3 < err.sum() / np.sum(np.abs(first - h) ** 2) < 8
+    alone, _ = est(y[:1], p, 0.1)
+    np.testing.assert_array_equal(alone[0], first[0])  # nothing is known of the array before the first frame
+    h, err = est(y[:, :, :1], p[:, :1], 0.1)
+    assert np.isfinite(h).all() and (err > 0).all()  # one pilot: none can be kept back
+
+
 def test_an_unknown_method_is_named():
-    with pytest.raises(ValueError, match="'magic' is none of ls, nomp, sbl, diffusion"):
+    with pytest.raises(ValueError, match="'magic' is none of ls, nomp, sbl, diffusion, auto"):
         Estimator("ce-mimo64x16", "magic")
     with pytest.raises(ValueError, match="'magic' is none of ls, lmmse"):
         Estimator("ce-ofdm64", "magic")
     assert Estimator("ce-ofdm64", "ls").n == 64
+
+
+def test_three_clusters_are_drawn_by_the_covariances_given():
+    """Sample covariance of many channels of one law against the one that the genie gets, and what the genie makes of it."""
+    from gnuradio.diffusion.train import mimo_three_clusters as clusters
+
+    rng = np.random.default_rng(30)
+    h, (rx, tx) = clusters.draw(rng, 60, 4, 8, directions=32)
+    assert abs(np.mean(np.abs(h) ** 2) - 1) < 0.3
+    np.testing.assert_allclose(np.trace(rx, axis1=1, axis2=2) / 4, 1, atol=1e-9)
+    white = np.linalg.solve(clusters.root(rx) + 1e-6 * np.eye(4), h)
+    white = np.linalg.solve(clusters.root(tx) + 1e-6 * np.eye(8), white.transpose(0, 2, 1))
+    assert np.isfinite(white).all()
+    p = channels.pilots(rng, 8, 0)
+    y = channels.observe(rng, h, p, 0.1)
+    got = clusters.genie(y, p, 0.1, (rx, tx))
+    c = np.stack([np.kron(a, b) for a, b in zip(rx, tx)])
+    np.testing.assert_allclose(got, baselines.Genie(c)(y, p, 0.1), atol=1e-5)
+    assert nmse_db(got, h) < nmse_db(y @ p.conj().T, h) - 1
+
+
+def test_sounding_a_part_of_the_array():
+    from gnuradio.diffusion.evaluate import mimo as evaluate
+
+    p, counted = evaluate.sounding("half-array", np.random.default_rng(1), 64)
+    assert p.shape == (64, 32) and not p[32:].any() and counted == slice(32, None)
+    np.testing.assert_allclose(np.sum(np.abs(p) ** 2, 0), 1, atol=1e-5)
+    assert evaluate.sounding("quarter", np.random.default_rng(1), 64)[0].shape == (64, 16)

@@ -18,8 +18,9 @@ namespace gr::diffusion {
  * rows + row. The scale of y and P is free.
  *
  * Methods: "diffusion" (the model), "ls" (least squares), "nomp" (Newtonized orthogonal matching pursuit: plane waves off
- * the grid, the one to beat on ideal arrays) and "sbl" (sparse Bayesian learning over beams). The
- * model says what the arrays are for all of them.
+ * the grid, the one to beat on ideal arrays), "sbl" (sparse Bayesian learning over beams) and "auto" (model and nomp in
+ * the proportion that suits the array at hand, found from the pilots; twice the time of both). The model says what the
+ * arrays are for all of them.
  *
  * The noise variance is that of y. A tag "noise_var" on an input vector changes it from there on; so does
  * a message on port "cmd", a dictionary or pair with "noise_var", "method" or "model" (which must keep Nr and Nt).
@@ -34,7 +35,7 @@ public:
     /*! \param model name or path of a model of a MIMO channel estimator
      *  \param pilots P, row-major Nt x Np; its length says what Np is
      *  \param noise_var E|n|^2 of y, > 0
-     *  \param method diffusion, ls, nomp or sbl
+     *  \param method diffusion, ls, nomp, sbl or auto
      *  \throws std::exception if the model or a value cannot be used, saying why */
     static sptr make(const std::string& model, const std::vector<gr_complex>& pilots, float noise_var,
                      const std::string& method = "diffusion");

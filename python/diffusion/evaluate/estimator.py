@@ -6,8 +6,13 @@ sbl-trained-profile are trained on the channels that the scene's class was train
 starts from equal power at all delays. us_per_estimate: one core,
 batches of equal pilots; estimators in Python (lmmse, omp, gmm, genie) are timed in Python.
 
+Studies: "pilots", all of the above over patterns and SNR; "extrapolation", from the lower part of the band to the rest
+(estimator_extrapolation.py); "csi", measured channels with averaged neighbours in the truth's place (estimator_csi.py).
+
 example:
     gr-diffusion evaluate estimator --data FOLDER --json estimator.json
+    gr-diffusion evaluate estimator --data FOLDER --study extrapolation
+    gr-diffusion evaluate estimator --data FOLDER --study csi
 """
 
 import argparse
@@ -20,6 +25,8 @@ from .. import metrics
 from ..baselines import estimator as baselines
 from ..cli.common import common_options, progress, write_json
 from ..train import channels
+from . import estimator_csi as csi
+from . import estimator_extrapolation as extrapolation
 
 CITIES = Path(__file__).with_name("cities")  # ray-traced, for tests only: see its README
 PATTERNS = ("irregular-16", "irregular-8", "irregular-4", "comb-4", "comb-8", "block-16", "all")
@@ -37,6 +44,9 @@ def pattern_name(text):
 def add_arguments(parser):
     parser.add_argument(
         "--model", action="append", metavar="NAME", help="model(s) (the shipped ones for these carriers)"
+    )
+    parser.add_argument(
+        "--study", choices=["pilots", "extrapolation", "csi"], default="pilots", help="what to measure (pilots)"
     )
     parser.add_argument("--carriers", type=int, default=64, help="carriers of the OFDM symbol (64)")
     parser.add_argument("--data", help="folder with ray-traced files; none: synthetic scenes only")
@@ -211,6 +221,10 @@ def hash_of(text):
     return zlib.crc32(text.encode())
 
 
+def level(snr_db):
+    return "as measured" if snr_db is None else f"{snr_db:g}"
+
+
 def table(rows, markdown=False):
     """One line for each scene, pattern and SNR; the best that is no genie is marked in Markdown."""
     names = list(dict.fromkeys(r["estimator"] for r in rows))
@@ -234,10 +248,10 @@ def table(rows, markdown=False):
                 )
                 for n in names
             ]
-            lines.append(f"| {key[0]} | {key[1]} | {key[2]:g} | " + " | ".join(text) + " |")
+            lines.append(f"| {key[0]} | {key[1]} | {level(key[2])} | " + " | ".join(text) + " |")
         else:
             lines.append(
-                f"{key[0]:22s}{key[1]:14s}{key[2]:4g}  "
+                f"{key[0]:22s}{key[1]:14s}{level(key[2]):>4s}  "
                 + "".join(f"{values[n]:15.2f}" if n in values else f"{'-':>15s}" for n in names)
             )
     return "\n".join(lines)
@@ -294,6 +308,25 @@ def plot(rows, path):
     fig.savefig(path, dpi=110)
 
 
+def interval_of(seed):
+    """pairs (frames, 2) of error and power -> NMSE in dB and its 95% interval."""
+
+    def interval(pairs):
+        ratio = lambda p: 10 * np.log10(p[:, 0].sum() / p[:, 1].sum())
+        return (float(ratio(pairs)), *metrics.bootstrap(pairs, ratio, resamples=200, seed=seed))
+
+    return interval
+
+
+def measured_csi(args, models):
+    """Rows of the study "csi"; what learns has the training channels of the networks."""
+    rng = np.random.default_rng(args.seed)
+    training = channels.sparse(rng, args.training // 2, 64)
+    training = np.concatenate([channels.RayTraced(args.data).draw(rng, args.training // 2, 64), training])
+    scene = Scene("intel5300", np.zeros((1, 64), np.complex64), channels.shifted(rng, training))
+    return csi.rows(args, estimators(args, scene, models), interval_of(args.seed))
+
+
 def run(args):
     rng = np.random.default_rng(args.seed)
     models = args.model or [
@@ -302,7 +335,10 @@ def run(args):
         if m.task == "estimator" and m.name.split("-")[1] == f"ofdm{args.carriers}"
     ]
     rows, notes = [], {}
-    for scene in scenes(args, rng):
+    if args.study == "csi":
+        rows = measured_csi(args, models)
+        print(table(rows), flush=True)
+    for scene in scenes(args, rng) if args.study != "csi" else []:
         if args.scenes and scene.name not in args.scenes:
             continue
         made = estimators(args, scene, models)
@@ -311,7 +347,11 @@ def run(args):
             if name.startswith("gmm"):
                 steps = made[name].likelihoods
                 notes["gmm"] = f"{len(steps)} EM iterations, last gain {steps[-1] - steps[-2]:.3f} nat"
-        for pattern in progress(args.patterns, desc=scene.name):
+        if args.study == "extrapolation":
+            made.pop("genie", None)
+            for snr_db in progress(args.snr, desc=scene.name):
+                rows += extrapolation.rows(scene, made, snr_db, args.seed, interval_of(args.seed))
+        for pattern in progress(args.patterns, desc=scene.name) if args.study == "pilots" else []:
             for snr_db in args.snr:
                 rows += measure(scene, made, pattern, snr_db, args.seed)
         print(table([r for r in rows if r["scene"] == scene.name]), flush=True)

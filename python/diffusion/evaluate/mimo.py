@@ -6,13 +6,18 @@ gain, phase, place and coupling errors of the arrays, drawn for each channel. LM
 components, circulant covariances) learn from the training channels, array errors among them as in the network's
 training. SNR is that of a receive antenna: pilots have columns of unit power, channels unit mean power.
 
-Study "quantized": 1 to 3 bits a rail, full scale 1.2, 1.8, 2.3 standard deviations; every estimator is told what
+"auto" is the model and nomp weighed by the pilots (Estimator's method "auto").
+
+Study "extrapolation": orthogonal pilots from a part of the transmit antennas only (whole columns of the array), the error
+counts on the silent ones. Study "three-clusters": the public estimators' channels (train/mimo_three_clusters.py), orthogonal
+pilots. Study "quantized": 1 to 3 bits a rail, full scale 1.2, 1.8, 2.3 standard deviations; every estimator is told what
 Estimator makes of them (Bussgang), the genie too.
 
 example:
     gr-diffusion evaluate mimo --data FOLDER --json mimo.json
     gr-diffusion evaluate mimo --model ce-mimo16x4
     gr-diffusion evaluate mimo --study quantized --data FOLDER
+    gr-diffusion evaluate mimo --study three-clusters --data FOLDER
 """
 
 import time
@@ -23,14 +28,17 @@ import numpy as np
 from ..baselines import mimo as baselines
 from ..cli.common import common_options, progress, write_json
 from ..train import mimo_channels as channels
+from ..train import mimo_three_clusters as clusters
 
 PILOTS = {"orthogonal": 0, "full": 1, "half": 2, "quarter": 4}
+SOUNDED = {"half-array": 1 / 2, "three-quarters-array": 3 / 4}  # of the transmit antennas, study "extrapolation"
+STUDIES = ["pilots", "quantized", "extrapolation", "three-clusters"]
 LOADING = {1: 1.2, 2: 1.8, 3: 2.3}
 
 
 def add_arguments(parser):
     parser.add_argument("--model", action="append", metavar="NAME", help="model(s) of one geometry (ce-mimo64x16)")
-    parser.add_argument("--study", choices=["pilots", "quantized"], default="pilots", help="what to vary (pilots)")
+    parser.add_argument("--study", choices=STUDIES, default="pilots", help="what to vary (pilots)")
     parser.add_argument("--data", help="folder with mimo_upa_*.npz; none: synthetic scenes only")
     parser.add_argument("--held-out", type=int, nargs="*", default=[4], help="masts never seen in training (4)")
     parser.add_argument("--frames", type=int, default=100, help="channels a scene at most (100)")
@@ -38,6 +46,7 @@ def add_arguments(parser):
         "--pilots", nargs="+", default=["orthogonal", "half", "quarter"], choices=PILOTS, help="share of Nt, random QPSK"
     )
     parser.add_argument("--snr", type=float, nargs="+", default=[0, 10, 20], help="SNR in dB (0 10 20)")
+    parser.add_argument("--scenes", nargs="+", help="scenes to run (all)")
     parser.add_argument("--only", nargs="+", help="estimators to run (all)")
     parser.add_argument("--markdown", metavar="FILE", help="the table for a document")
     common_options(parser)
@@ -86,6 +95,17 @@ def quantized(y, bits, power):
     return (rail(y.real) + 1j * rail(y.imag)).astype(np.complex64)
 
 
+def sounding(name, rng, nt):
+    """Pilots (Nt, Np) of unit power, and the antennas on which the error counts."""
+    if name not in SOUNDED:
+        share = PILOTS[name]
+        return channels.pilots(rng, nt, share and nt // share), slice(None)
+    count = round(SOUNDED[name] * nt)
+    p = np.zeros((nt, count), np.complex64)
+    p[:count] = channels.pilots(rng, count, 0)
+    return p, slice(count, None)
+
+
 def run(args):
     from .. import diffusion_python as native
     from ..estimator import Estimator
@@ -94,6 +114,11 @@ def run(args):
     models = [Estimator(name) for name in args.model or ["ce-mimo64x16"]]
     shape = channels_of(models[0])
     tests, training = scenes(args, rng, *shape)
+    if args.study == "three-clusters":
+        nr, nt = (a * b for a, b in shape)
+        tests = {"three-clusters": clusters.draw(rng, args.frames, nr, nt)}
+        training = np.concatenate([training, clusters.draw(rng, 2000, nr, nt)[0]])
+    tests = {k: v for k, v in tests.items() if not args.scenes or k in args.scenes}
     known = {
         "ls": Estimator(models[0].path, "ls"),
         "lmmse": baselines.Lmmse(training),
@@ -104,25 +129,27 @@ def run(args):
     }
     for m in models:
         known[m.name] = m
+    known["auto"] = Estimator(models[0].path, "auto")
     known = {k: v for k, v in known.items() if not args.only or k in args.only}
     rows = []
     depths = [1, 2, 3] if args.study == "quantized" else [None]
-    shares = ["orthogonal"] if args.study == "quantized" else args.pilots
+    shares = {"pilots": args.pilots, "extrapolation": list(SOUNDED)}.get(args.study, ["orthogonal"])
     settings = [(s, p, b, snr) for s in tests for p in shares for b in depths for snr in args.snr]
     for scene, name, bits, snr_db in progress(settings, desc="mimo"):
         h, covariances = tests[scene]
-        share = PILOTS[name]
-        p = channels.pilots(rng, h.shape[2], share and h.shape[2] // share)
+        p, counted = sounding(name, rng, h.shape[2])
         if bits:  # a DFT's columns are beams, one of which would hold all the power: turn the antennas at random
             p = p * np.exp(2j * np.pi * rng.random((len(p), 1))).astype(np.complex64)
         noise_var = 10 ** (-snr_db / 10)
         y = channels.observe(rng, h, p, noise_var)
-        power = np.sum(np.abs(h) ** 2, axis=(1, 2))
+        power = np.sum(np.abs(h[:, :, counted]) ** 2, axis=(1, 2))
         if bits:
             y = quantized(y, bits, 1 + noise_var)
         _, seen, noise = native.few_bit_pilots(y, np.full(len(y), noise_var, np.float32), 1.0)
         tried = dict(known)
-        if covariances is not None:
+        if args.study == "three-clusters":
+            tried["genie"] = lambda y, p, noise_var: clusters.genie(y, p, noise_var, covariances)
+        elif covariances is not None and args.study != "extrapolation":
             tried["genie"] = baselines.Genie(covariances)
         for estimator, run_one in tried.items():
             start = time.perf_counter()
@@ -131,11 +158,11 @@ def run(args):
             else:  # one noise level a call: all frames saw the same converter
                 out, err_var = run_one(seen, p, float(noise.mean())), None
             spent = time.perf_counter() - start
-            error = np.sum(np.abs(out - h) ** 2, axis=(1, 2))
+            error = np.sum(np.abs(out - h)[:, :, counted] ** 2, axis=(1, 2))
             row = {
-                "study": "mimo" if args.study == "pilots" else "mimo-quantized",
+                "study": "mimo" if args.study == "pilots" else f"mimo-{args.study}",
                 "scene": scene,
-                "pilots": f"orthogonal-{p.shape[1]}" if not share else f"qpsk-{p.shape[1]}",
+                "pilots": name if name in SOUNDED else f"{'qpsk' if PILOTS[name] else 'orthogonal'}-{p.shape[1]}",
                 "bits": bits,
                 "snr_db": snr_db,
                 "estimator": estimator,
@@ -144,7 +171,7 @@ def run(args):
                 "channels": len(h),
                 "us_per_estimate": 1e6 * spent / len(h),
             }
-            if err_var is not None:
+            if err_var is not None and counted == slice(None):
                 row["believed_over_actual"] = float(err_var.mean() * h[0].size * len(h) / error.sum())
             rows.append(row)
     names = list(known) + ["genie"] * any(r["estimator"] == "genie" for r in rows)

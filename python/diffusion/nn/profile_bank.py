@@ -88,11 +88,17 @@ class ProfileBank(nn.Module):
         return own, var, facts, apart
 
 
-def initial_profiles(carriers, taps, members):
+def whole_members(members):
+    """How many of the initial profiles, the first ones, have their power on whole samples only."""
+    return max(1, 2 * members // 3)
+
+
+def initial_profiles(carriers, taps, members, whole=None):
     """Log profiles of unit power: two thirds exponential on whole samples from delay zero, over a quarter symbol;
-    the others the same smeared over every tap and two samples early. Decays 0.3 to 12 samples."""
+    the others the same smeared over every tap and two samples early. Decays 0.3 to 12 samples. whole: how many of them
+    are on whole samples instead of two thirds."""
     fine = taps // carriers
-    first = max(1, 2 * members // 3)
+    first = whole_members(members) if whole is None else whole
     out = torch.full((members, taps), -16.0)
     for k in range(members):
         whole = k < first

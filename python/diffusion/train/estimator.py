@@ -40,6 +40,7 @@ def add_arguments(parser):
         default=0.0,
         help="spread of the random change of each traced path's power, dB (0)",
     )
+    parser.add_argument("--no-shift", action="store_true", help="no timing offsets: first paths at delay zero")
     parser.add_argument("--steps", type=int, default=4, help="unrolled steps of the network (4)")
     parser.add_argument("--width", type=int, default=32, help="channels of its hidden layers (32)")
     parser.add_argument("--kernel", type=int, default=5, help="taps its convolutions span (5)")
@@ -68,7 +69,7 @@ class Source:
     def __init__(self, args, rng):
         from . import channels
 
-        self.c, self.rng, self.carriers = channels, rng, args.carriers
+        self.c, self.rng, self.carriers, self.at_zero = channels, rng, args.carriers, args.no_shift
         self.traced = (
             channels.RayTraced(
                 args.data, args.scenes.split(","), tuple(args.held_out), jitter_db=args.jitter_db
@@ -109,7 +110,8 @@ class Source:
                 h.append(
                     self.traced.draw(rng, part, n) if name == "ray" else getattr(self.c, name)(rng, part, n)
                 )
-        h = self.c.shifted(rng, np.concatenate(h))
+        h = np.concatenate(h)
+        h = h if self.at_zero else self.c.shifted(rng, h)
         pilots, kind = self.c.pilot_pattern(rng, size, n, self.counts())
         snr_db = rng.uniform(*SNR_DB, size)
         noise_var = 10 ** (-snr_db / 10)

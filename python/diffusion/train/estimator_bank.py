@@ -24,6 +24,22 @@ def add_arguments(parser):
     parser.add_argument(
         "--dense", type=float, default=1.0, help="weight of frames with exponential profiles over the others' (1)"
     )
+    parser.add_argument("--whole", type=int, help="how many of the profiles are on whole samples (two thirds)")
+    parser.add_argument("--no-shift", action="store_true", help="no timing offsets: first paths at delay zero")
+    parser.add_argument(
+        "--shares",
+        type=float,
+        nargs=4,
+        default=list(estimator.SOURCES.values()),
+        metavar=("RAY", "SPARSE", "TDL", "EXP"),
+        help="shares of the sources: ray-traced, sparse clusters, tapped delay lines, exponential profiles",
+    )
+    parser.add_argument(
+        "--smeared",
+        type=float,
+        default=-4.0,
+        help="log weight before any evidence of the members that are not on whole samples (-4)",
+    )
     parser.add_argument("--rounds", type=int, default=1500, help="steps of Adam on the gate (1500)")
     parser.add_argument("--seed", type=int, default=1, help="seed of weights and data (1)")
     parser.add_argument("--out", type=Path, required=True, help="model file to write, NAME.safetensors")
@@ -90,6 +106,7 @@ def run(args):
     import torch
     from ..nn.delay_net import DelayUnrolled
     from ..nn.export import load_model, save_model
+    from ..nn.profile_bank import initial_profiles, whole_members
 
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
@@ -97,10 +114,16 @@ def run(args):
     config = {k: v for k, v in metadata["network"].items() if k not in ("kind", "bank")}
     net = DelayUnrolled(**config, bank=args.bank).eval()
     estimator.warm_start(net, args.start)
+    with torch.no_grad():
+        # A comb's pilots hardly tell these from the others, and where they are wrong they cost most.
+        whole = whole_members(args.bank) if args.whole is None else args.whole
+        net.bank.profiles.copy_(initial_profiles(config["carriers"], config["taps"], args.bank, whole))
+        net.bank.prior.bias[whole:] += args.smeared
     everything = argparse.ArgumentParser()
     estimator.add_arguments(everything)
     options = everything.parse_args(["--out", "none"])
     options.data, options.carriers = args.data, config["carriers"]
+    options.shares, options.no_shift = args.shares, args.no_shift
     source = estimator.Source(options, np.random.default_rng(args.seed))
     frames = parabolas(net, source, args.batches)
     _, a, b, c, _ = frames
@@ -111,7 +134,10 @@ def run(args):
     metadata["name"] = args.out.stem
     metadata["provenance"] = {
         "command": f"gr-diffusion train estimator_bank --start {args.start.name} --data FOLDER --bank {args.bank} "
-        f"--batches {args.batches} --rounds {args.rounds} --dense {args.dense:g} --seed {args.seed} --out {args.out.name}",
+        f"--batches {args.batches} --smeared {args.smeared:g} --rounds {args.rounds} --dense {args.dense:g} "
+        + f"--whole {whole} --shares {' '.join(f'{s:g}' for s in args.shares)} "
+        + "--no-shift " * args.no_shift
+        + f"--seed {args.seed} --out {args.out.name}",
         "start_sha256": hashlib.sha256(args.start.read_bytes()).hexdigest(),
         "seed": args.seed,
         "start": metadata["provenance"],

@@ -17,6 +17,12 @@ SNR_DB = (-5.0, 30.0)
 def add_arguments(parser):
     parser.add_argument("--rx", type=int, nargs=2, default=[4, 4], help="receive array, columns rows (4 4)")
     parser.add_argument("--tx", type=int, nargs=2, default=[8, 8], help="transmit array, columns rows (8 8)")
+    parser.add_argument(
+        "--law",
+        choices=["all", "three-clusters"],
+        default="all",
+        help="all: see above; three-clusters: linear arrays, the law of mimo_three_clusters.py alone (all)",
+    )
     parser.add_argument("--data", type=Path, help="folder with mimo_upa_*.npz; none: synthetic only")
     parser.add_argument("--held-out", type=int, nargs="*", default=[4], help="masts left out of training (4)")
     parser.add_argument("--steps", type=int, default=3, help="unrolled steps of the network (3)")
@@ -27,7 +33,7 @@ def add_arguments(parser):
     )
     parser.add_argument("--batch", type=int, default=16, help="channels a batch (16)")
     parser.add_argument("--rate", type=float, default=3e-3, help="largest learning rate of Adam (0.003)")
-    parser.add_argument("--start", type=Path, help="model file of the same network whose weights to start from")
+    parser.add_argument("--start", type=Path, help="model file whose weights to start from, of as many steps and as wide")
     parser.add_argument("--seed", type=int, default=1, help="seed of weights and data (1)")
     parser.add_argument("--out", type=Path, required=True, help="model file to write, NAME.safetensors")
 
@@ -39,6 +45,7 @@ class Source:
         from . import mimo_channels
 
         self.c, self.rng, self.rx, self.tx = mimo_channels, rng, args.rx, args.tx
+        self.three = args.law == "three-clusters"
         self.traced = mimo_channels.RayTraced(args.data, args.held_out).train if args.data else None
         n = args.tx[0] * args.tx[1]
         self.counts = [0, n // 4, n // 2, n]
@@ -46,6 +53,21 @@ class Source:
             raise SystemExit(f"error: the files hold channels of {self.traced.shape[1:]}, not of these arrays")
 
     def batch(self, size):
+        rng = self.rng
+        if self.three:
+            from .mimo_three_clusters import draw
+
+            h, _ = draw(rng, size, self.rx[0] * self.rx[1], self.counts[-1], 64)
+            kind = int(rng.choice(3, p=(0.8, 0.1, 0.1)))
+        else:
+            h = self.mixed(size)
+            kind = int(rng.choice(4, p=(0.5, 0.28, 0.2, 0.02)))
+        p = self.c.pilots(rng, h.shape[2], self.counts[kind])
+        snr_db = rng.uniform(*SNR_DB, size)
+        noise_var = 10 ** (-snr_db / 10)
+        return h, p, self.c.observe(rng, h, p, noise_var), noise_var, kind
+
+    def mixed(self, size):
         import numpy as np
 
         rng, rx, tx = self.rng, self.rx, self.tx
@@ -62,11 +84,7 @@ class Source:
         wrong = rng.random(size) < 0.25
         if wrong.any():
             h[wrong] = self.c.real_array(rng, h[wrong], self.rx, self.tx)
-        kind = int(rng.choice(4, p=(0.5, 0.28, 0.2, 0.02)))
-        p = self.c.pilots(rng, h.shape[2], self.counts[kind])
-        snr_db = rng.uniform(*SNR_DB, size)
-        noise_var = 10 ** (-snr_db / 10)
-        return h, p, self.c.observe(rng, h, p, noise_var), noise_var, kind
+        return h
 
 
 def run(args):
@@ -83,7 +101,10 @@ def run(args):
     if args.start:
         from safetensors.torch import load_file
 
-        net.load_state_dict(load_file(args.start))
+        weights = load_file(args.start)
+        if weights["prior"].shape != net.prior.shape:  # other arrays: the convolutions fit any
+            weights["prior"] = torch.full_like(net.prior, weights["prior"].mean())
+        net.load_state_dict(weights)
     average = torch.optim.swa_utils.AveragedModel(
         net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)
     )
@@ -105,6 +126,8 @@ def run(args):
             optimiser.step()
             average.update_parameters(net)
         i += 1
+        if i % 200 == 0:
+            save(average.module, args, i)
         if i % 50 == 0:
             rows = (10 * torch.log10(expected[:, [1, 3, 5]])).round(decimals=1).tolist()
             print(f"{i:6d} {time.monotonic() - start:5.0f} s  dB at 2, 12, 22 dB: {rows}", flush=True)
@@ -157,7 +180,7 @@ def save(net, args, iterations):
                 "iterations": iterations,
                 "batch": args.batch,
                 **({"start_sha256": hashlib.sha256(args.start.read_bytes()).hexdigest()} if args.start else {}),
-                "data": traced + "synthetic plane waves and clusters",
+                "data": "three clusters" if args.law != "all" else traced + "synthetic plane waves and clusters",
             },
         },
     )
