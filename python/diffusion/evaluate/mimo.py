@@ -119,18 +119,17 @@ def run(args):
         tests = {"three-clusters": clusters.draw(rng, args.frames, nr, nt)}
         training = np.concatenate([training, clusters.draw(rng, 2000, nr, nt)[0]])
     tests = {k: v for k, v in tests.items() if not args.scenes or k in args.scenes}
-    known = {
-        "ls": Estimator(models[0].path, "ls"),
-        "lmmse": baselines.Lmmse(training),
-        "gmm": baselines.Gmm(training, *shape),
-        "omp": baselines.Omp(*shape),
-        "nomp": Estimator(models[0].path, "nomp"),
-        "sbl": Estimator(models[0].path, "sbl"),
+    made = {
+        "ls": lambda: Estimator(models[0].path, "ls"),
+        "lmmse": lambda: baselines.Lmmse(training),
+        "gmm": lambda: baselines.Gmm(training, *shape),
+        "omp": lambda: baselines.Omp(*shape),
+        "nomp": lambda: Estimator(models[0].path, "nomp"),
+        "sbl": lambda: Estimator(models[0].path, "sbl"),
+        **{m.name: (lambda m=m: m) for m in models},
+        "auto": lambda: Estimator(models[0].path, "auto"),
     }
-    for m in models:
-        known[m.name] = m
-    known["auto"] = Estimator(models[0].path, "auto")
-    known = {k: v for k, v in known.items() if not args.only or k in args.only}
+    known = {k: f() for k, f in made.items() if not args.only or k in args.only}
     rows = []
     depths = [1, 2, 3] if args.study == "quantized" else [None]
     shares = {"pilots": args.pilots, "extrapolation": list(SOUNDED)}.get(args.study, ["orthogonal"])
