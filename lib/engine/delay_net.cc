@@ -116,6 +116,17 @@ DIFFUSION_VECTORISE void column_means(const float* __restrict a, size_t rows, si
         mean[c] /= float(rows);
 }
 
+//! out += g m, complex, real and imaginary parts apart
+DIFFUSION_VECTORISE void add_products(size_t n, const float* __restrict g_re, const float* __restrict g_im,
+                                      const float* __restrict m_re, const float* __restrict m_im,
+                                      float* __restrict out_re, float* __restrict out_im)
+{
+    for (size_t l = 0; l < n; l++) {
+        out_re[l] += g_re[l] * m_re[l] - g_im[l] * m_im[l];
+        out_im[l] += g_re[l] * m_im[l] + g_im[l] * m_re[l];
+    }
+}
+
 } // namespace
 
 delay_net::delay_net(const model& file) : d_guide(guide_of(file))
@@ -319,18 +330,17 @@ void delay_net::next_belief(step& s, const float* condition)
             d_rows[o * taps + l] = d_o[l * outputs + o];
     update_gamma(taps, d_log_power.data(), d_log_v.data(), d_rows.data(), d_rows.data() + taps,
                  d_log_gamma.data(), d_gamma.data());
-    // mu_l = sum_j gate_j m_{l + j - gates/2}
+    // mu_l = sum_j gate_j m_{l + j - gates/2}, around the circle
     const float* const m_re = d_guide.m();
     const float* const m_im = m_re + taps;
     std::fill(d_mu.begin(), d_mu.end(), 0.f);
     for (size_t j = 0; j < d_gates; j++) {
         const float* const g_re = &d_rows[(2 + j) * taps];
         const float* const g_im = &d_rows[(2 + d_gates + j) * taps];
-        for (size_t l = 0; l < taps; l++) {
-            const size_t i = (l + j + taps - d_gates / 2) % taps;
-            d_mu[l] += g_re[l] * m_re[i] - g_im[l] * m_im[i];
-            d_mu[taps + l] += g_re[l] * m_im[i] + g_im[l] * m_re[i];
-        }
+        const size_t shift = (j + taps - d_gates / 2) % taps, rest = taps - shift;
+        add_products(rest, g_re, g_im, m_re + shift, m_im + shift, d_mu.data(), d_mu.data() + taps);
+        add_products(shift, g_re + rest, g_im + rest, m_re, m_im, d_mu.data() + rest,
+                     d_mu.data() + taps + rest);
     }
 }
 

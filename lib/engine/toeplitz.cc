@@ -10,22 +10,17 @@ namespace {
 
 constexpr size_t lanes = 8; // partial sums, so that the compiler may vectorise without reordering
 
-//! sum_i a_i b_i
+//! sum_i a_i b_i; n is rounded up to a multiple of `lanes`, where a is zero.
 DIFFUSION_VECTORISE void dot(const double* __restrict a_re, const double* __restrict a_im,
                              const double* __restrict b_re, const double* __restrict b_im, size_t n,
                              double* __restrict result)
 {
     double re[lanes] = {}, im[lanes] = {};
-    size_t i = 0;
-    for (; i + lanes <= n; i += lanes)
+    for (size_t i = 0; i < n; i += lanes)
         for (size_t j = 0; j < lanes; j++) {
             re[j] += a_re[i + j] * b_re[i + j] - a_im[i + j] * b_im[i + j];
             im[j] += a_re[i + j] * b_im[i + j] + a_im[i + j] * b_re[i + j];
         }
-    for (; i < n; i++) {
-        re[0] += a_re[i] * b_re[i] - a_im[i] * b_im[i];
-        im[0] += a_re[i] * b_im[i] + a_im[i] * b_re[i];
-    }
     result[0] = result[1] = 0;
     for (size_t j = 0; j < lanes; j++) {
         result[0] += re[j];
@@ -43,16 +38,16 @@ DIFFUSION_VECTORISE void add_reversed(double k_re, double k_im, double* __restri
     }
 }
 
-//! row_j = before_{j-1} + scale (x_i conj(x_j) - conj(y_i) y_j), j = 1 .. n-1
+//! row_j = before_j + x_i conj(x_j) - conj(y_i) y_j, all from the diagonal on
 DIFFUSION_VECTORISE void next_row(const double* __restrict before_re, const double* __restrict before_im,
-                                  const double* __restrict x_re, const double* __restrict x_im, double xi_re,
-                                  double xi_im, const double* __restrict y_re, const double* __restrict y_im,
-                                  double yi_re, double yi_im, double* __restrict row_re,
-                                  double* __restrict row_im, size_t n)
+                                  const double* __restrict x_re, const double* __restrict x_im,
+                                  const double* __restrict y_re, const double* __restrict y_im,
+                                  double* __restrict row_re, double* __restrict row_im, size_t n)
 {
-    for (size_t j = 1; j < n; j++) {
-        row_re[j] = before_re[j - 1] + (xi_re * x_re[j] + xi_im * x_im[j]) - (yi_re * y_re[j] + yi_im * y_im[j]);
-        row_im[j] = before_im[j - 1] + (xi_im * x_re[j] - xi_re * x_im[j]) - (yi_re * y_im[j] - yi_im * y_re[j]);
+    const double xi_re = x_re[0], xi_im = x_im[0], yi_re = y_re[0], yi_im = y_im[0];
+    for (size_t j = 0; j < n; j++) {
+        row_re[j] = before_re[j] + (xi_re * x_re[j] + xi_im * x_im[j]) - (yi_re * y_re[j] + yi_im * y_im[j]);
+        row_im[j] = before_im[j] + (xi_im * x_re[j] - xi_re * x_im[j]) - (yi_re * y_im[j] - yi_im * y_re[j]);
     }
 }
 
@@ -75,11 +70,14 @@ void toeplitz_inverse::resize(size_t n, const std::vector<size_t>& gaps)
     d_gaps = gaps;
     d_kept.clear();
     for (size_t i = 0; i < n; i++)
-        if (!std::binary_search(gaps.begin(), gaps.end(), i))
-            d_kept.push_back(i);
-    d_a.resize(2 * n);
-    d_reverse.resize(2 * n);
-    d_t.resize(2 * n);
+        if (!std::binary_search(gaps.begin(), gaps.end(), i)) {
+            if (d_kept.empty() || d_kept.back().second != i)
+                d_kept.push_back({ i, i });
+            d_kept.back().second = i + 1;
+        }
+    d_stride = (n + lanes - 1) / lanes * lanes + lanes; // see dot()
+    for (auto* v : { &d_a, &d_reverse, &d_t })
+        v->assign(2 * d_stride, 0);
     d_all.resize(2 * n * n);
 }
 
@@ -87,9 +85,9 @@ void toeplitz_inverse::resize(size_t n, const std::vector<size_t>& gaps)
 bool toeplitz_inverse::first_column(const double* t_re, const double* t_im)
 {
     const size_t n = d_n;
-    double *const a_re = d_a.data(), *const a_im = a_re + n;
-    double *const r_re = d_reverse.data(), *const r_im = r_re + n;
-    double *const t_back_re = d_t.data(), *const t_back_im = t_back_re + n;
+    double *const a_re = d_a.data(), *const a_im = a_re + d_stride;
+    double *const r_re = d_reverse.data(), *const r_im = r_re + d_stride;
+    double *const t_back_re = d_t.data(), *const t_back_im = t_back_re + d_stride;
     for (size_t i = 0; i < n; i++) { // t_{m - i} lies at n - 1 - m + i
         t_back_re[i] = t_re[n - 1 - i];
         t_back_im[i] = t_im[n - 1 - i];
@@ -112,8 +110,8 @@ bool toeplitz_inverse::first_column(const double* t_re, const double* t_im)
     }
     if (!(error > 1e-13 * t_re[0]) || !std::isfinite(error))
         return false; // the general inverse may still manage
-    for (size_t i = 0; i < 2 * n; i++)
-        d_a[i] /= error;
+    for (double& v : d_a)
+        v /= error;
     return true;
 }
 
@@ -122,7 +120,8 @@ bool toeplitz_inverse::run(const double* t_re, const double* t_im, double* re, d
     if (!first_column(t_re, t_im))
         return false;
     const size_t n = d_n;
-    double *const x_re = d_a.data(), *const x_im = x_re + n, *const y_re = d_reverse.data(), *const y_im = y_re + n;
+    double *const x_re = d_a.data(), *const x_im = x_re + d_stride;
+    double *const y_re = d_reverse.data(), *const y_im = y_re + d_stride;
     double *const m_re = d_all.data(), *const m_im = m_re + n * n;
     for (size_t i = 0; i < n; i++) { // row 0 is the conjugate of column 0
         m_re[i] = x_re[i];
@@ -130,10 +129,6 @@ bool toeplitz_inverse::run(const double* t_re, const double* t_im, double* re, d
     }
     const double scale = 1 / std::sqrt(x_re[0]);
     const double first_re = x_re[0];
-    for (size_t i = 1; i < n; i++) {
-        m_re[i * n] = x_re[i];
-        m_im[i * n] = x_im[i];
-    }
     // From here on both are scaled by 1/sqrt(x_0); y_j = x_{n - j}.
     for (size_t i = 0; i < n; i++) {
         x_re[i] *= scale;
@@ -146,22 +141,37 @@ bool toeplitz_inverse::run(const double* t_re, const double* t_im, double* re, d
     }
     if (!(first_re > 0))
         return false;
-    for (size_t i = 1; i < n; i++)
-        next_row(m_re + (i - 1) * n, m_im + (i - 1) * n, x_re, x_im, x_re[i], x_im[i], y_re, y_im, y_re[i], y_im[i],
-                 m_re + i * n, m_im + i * n, n);
+    for (size_t i = 1; i < n; i++) {
+        const size_t at = i * n + i, before = at - n - 1;
+        next_row(m_re + before, m_im + before, x_re + i, x_im + i, y_re + i, y_im + i, m_re + at, m_im + at, n - i);
+    }
+    double *const p_re = x_re, *const p_im = x_im; // row g, free for that now
     for (size_t g : d_gaps) {
         const double pivot = m_re[g * n + g];
         if (!(pivot > 0))
             return false;
+        for (size_t j = 0; j < n; j++) {
+            const size_t at = j < g ? j * n + g : g * n + j;
+            p_re[j] = m_re[at];
+            p_im[j] = j < g ? -m_im[at] : m_im[at];
+        }
         for (size_t i = 0; i < n; i++)
             if (i != g)
-                eliminate(m_re[i * n + g] / pivot, m_im[i * n + g] / pivot, m_re + g * n, m_im + g * n, m_re + i * n,
-                          m_im + i * n, n);
+                eliminate(p_re[i] / pivot, -p_im[i] / pivot, p_re + i, p_im + i, m_re + i * n + i, m_im + i * n + i, n - i);
     }
-    for (size_t i : d_kept)
-        for (size_t j : d_kept) {
-            *re++ = m_re[i * n + j];
-            *im++ = m_im[i * n + j];
+    size_t kept = 0; // rows so far; the row's part left of the diagonal stays as it is
+    const size_t count = n - d_gaps.size();
+    for (auto [first, end] : d_kept)
+        for (size_t i = first; i < end; i++, kept++) {
+            size_t to = kept * count + kept;
+            for (auto [from, last] : d_kept) {
+                from = std::max(from, i);
+                if (from >= last)
+                    continue;
+                std::copy_n(m_re + i * n + from, last - from, re + to);
+                std::copy_n(m_im + i * n + from, last - from, im + to);
+                to += last - from;
+            }
         }
     return true;
 }
