@@ -7,7 +7,8 @@ starts from equal power at all delays. us_per_estimate: one core,
 batches of equal pilots; estimators in Python (lmmse, omp, gmm, genie) are timed in Python.
 
 Studies: "pilots", all of the above over patterns and SNR; "extrapolation", from the lower part of the band to the rest
-(estimator_extrapolation.py); "csi", measured channels with averaged neighbours in the truth's place (estimator_csi.py).
+(estimator_extrapolation.py); "guidance", ways to bring few pilots into a diffusion model (estimator_guidance.py);
+"csi", measured channels with averaged neighbours in the truth's place (estimator_csi.py).
 
 example:
     gr-diffusion evaluate estimator --data FOLDER --json estimator.json
@@ -27,6 +28,7 @@ from ..cli.common import common_options, progress, write_json
 from ..train import channels
 from . import estimator_csi as csi
 from . import estimator_extrapolation as extrapolation
+from . import estimator_guidance as guidance
 
 CITIES = Path(__file__).with_name("cities")  # ray-traced, for tests only: see its README
 PATTERNS = ("irregular-16", "irregular-8", "irregular-4", "comb-4", "comb-8", "block-16", "all")
@@ -46,7 +48,7 @@ def add_arguments(parser):
         "--model", action="append", metavar="NAME", help="model(s) (the shipped ones for these carriers)"
     )
     parser.add_argument(
-        "--study", choices=["pilots", "extrapolation", "csi"], default="pilots", help="what to measure (pilots)"
+        "--study", choices=["pilots", "extrapolation", "csi", "guidance"], default="pilots", help="what to measure (pilots)"
     )
     parser.add_argument("--carriers", type=int, default=64, help="carriers of the OFDM symbol (64)")
     parser.add_argument("--data", help="folder with ray-traced files; none: synthetic scenes only")
@@ -171,7 +173,7 @@ def estimators(args, scene, models):
     return {k: f() for k, f in made.items() if not args.only or k in args.only}
 
 
-def measure(scene, made, pattern, snr_db, seed, groups=10):
+def measure(scene, made, pattern, snr_db, seed, groups=10, study="pilots"):
     """Rows of one scene, pattern and SNR; paired: every estimator sees the same y."""
     rng = np.random.default_rng([seed, hash_of(scene.name), hash_of(pattern), int(10 * snr_db) + 1000])
     noise_var = 10 ** (-snr_db / 10)
@@ -196,7 +198,7 @@ def measure(scene, made, pattern, snr_db, seed, groups=10):
         low, high = metrics.bootstrap(pairs, ratio, resamples=200, seed=seed)
         rows.append(
             {
-                "study": "ofdm",
+                "study": "ofdm" if study == "pilots" else study,
                 "scene": scene.name,
                 "pilots": pattern,
                 "bits": None,
@@ -341,7 +343,11 @@ def run(args):
     for scene in scenes(args, rng) if args.study != "csi" else []:
         if args.scenes and scene.name not in args.scenes:
             continue
-        made = estimators(args, scene, models)
+        if args.study == "guidance":
+            made = guidance.estimators(mixture_of(args, scene.training), args.carriers, models)
+            made = {k: f for k, f in made.items() if not args.only or k in args.only}
+        else:
+            made = estimators(args, scene, models)
         notes[scene.name] = scene.seen
         for name in made:
             if name.startswith("gmm"):
@@ -351,9 +357,9 @@ def run(args):
             made.pop("genie", None)
             for snr_db in progress(args.snr, desc=scene.name):
                 rows += extrapolation.rows(scene, made, snr_db, args.seed, interval_of(args.seed))
-        for pattern in progress(args.patterns, desc=scene.name) if args.study == "pilots" else []:
+        for pattern in progress(args.patterns, desc=scene.name) if args.study in ("pilots", "guidance") else []:
             for snr_db in args.snr:
-                rows += measure(scene, made, pattern, snr_db, args.seed)
+                rows += measure(scene, made, pattern, snr_db, args.seed, study=args.study)
         print(table([r for r in rows if r["scene"] == scene.name]), flush=True)
     if args.markdown:
         with open(args.markdown, "w") as f:

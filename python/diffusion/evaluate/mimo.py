@@ -65,7 +65,7 @@ def scenes(args, rng, rx, tx):
         with np.load(path) as f:
             h = channels.unit(f["h"].astype(np.float32) @ np.array([1, 1j]))
         if h.shape[1:] == training[0].shape[1:] and rx[1] > 1:  # traced with planar arrays
-            found[f"{path.stem[5:]}-unseen-city"] = h
+            found[f"{path.stem[5:]}-unseen-city".replace("_", "-")] = h
     found = {k: h[rng.permutation(len(h))[:n]] for k, h in found.items()}
     found["plane-waves"] = channels.plane_waves(rng, n, rx, tx)
     found |= {f"{k}-errors": channels.real_array(rng, h, rx, tx) for k, h in found.items()}

@@ -31,6 +31,9 @@ def add_arguments(parser):
     parser.add_argument(
         "--iterations", type=int, default=0, help="batches instead of minutes: repeatable to the bit"
     )
+    parser.add_argument(
+        "--stop", type=int, default=0, help="batches after which to end, of the longer schedule of --iterations; 0: all (0)"
+    )
     parser.add_argument("--batch", type=int, default=16, help="channels a batch (16)")
     parser.add_argument("--rate", type=float, default=3e-3, help="largest learning rate of Adam (0.003)")
     parser.add_argument("--start", type=Path, help="model file whose weights to start from, of as many steps and as wide")
@@ -114,7 +117,7 @@ def run(args):
     start, i = time.monotonic(), 0
     while True:
         done = i / args.iterations if args.iterations else (time.monotonic() - start) / (60 * args.minutes)
-        if done >= 1:
+        if done >= 1 or 0 < args.stop <= i:
             break
         for group in optimiser.param_groups:
             group["lr"] = args.rate * min(1, (i + 1) / 50) * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
