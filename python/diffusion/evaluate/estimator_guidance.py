@@ -28,24 +28,26 @@ class Score:
         self.log_weight = np.log(mixture.weight)
         value, self.vector = np.linalg.eigh(mixture.c)
         self.value = np.maximum(value, 0)
+        self.inside = {}  # each component's posterior covariance, by level
 
     def __call__(self, x, s, spread=True):
         """x (n, carriers) -> D (n, carriers), covariance (n, carriers, carriers) or its mean diagonal (n,)."""
-        turned = np.einsum("kij,ni->nkj", self.vector.conj(), x, optimize=True)
+        turned = np.tensordot(x, self.vector.conj(), (1, 1))
         total = self.value + s**2
         log = self.log_weight - np.sum(np.log(total) + np.abs(turned) ** 2 / total, 2)
         share = np.exp(log - log.max(1, keepdims=True))
         share /= share.sum(1, keepdims=True)
         gain = self.value / total
-        means = np.einsum("kij,nkj->nki", self.vector, gain * turned, optimize=True)
+        means = ((gain * turned).transpose(1, 0, 2) @ self.vector.transpose(0, 2, 1)).transpose(1, 0, 2)
         d = np.einsum("nk,nki->ni", share, means)
         apart = means - d[:, None]
         if not spread:
             inner = (gain * s**2).mean(1)
             return d, share @ inner + np.einsum("nk,nki,nki->n", share, apart, apart.conj()).real / x.shape[1]
-        inside = np.einsum("kij,kj,klj->kil", self.vector, gain * s**2, self.vector.conj(), optimize=True)
-        between = np.einsum("nk,nki,nkj->nij", share, apart, apart.conj(), optimize=True)
-        return d, np.einsum("nk,kij->nij", share, inside, optimize=True) + between
+        if s not in self.inside:
+            self.inside[s] = (self.vector * (gain * s**2)[:, None]) @ self.vector.conj().transpose(0, 2, 1)
+        between = (share[..., None] * apart).transpose(0, 2, 1) @ apart.conj()
+        return d, np.tensordot(share, self.inside[s], 1) + between
 
 
 def score(prior, full, steps=12):
