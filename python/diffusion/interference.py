@@ -18,16 +18,21 @@ from .metrics import labels
 
 LEAST = 2000  # samples of a recording
 WINDOW, COMPONENTS = 16, 48
+HELD = 5.0  # windows that the law's own weights count for beside those of a block
+PERIODS = range(1, 9)
+EARLY = 3   # turns that say nothing of the components yet
 STEP = 0.3  # of a turn towards the symbols' new posterior: whole steps overrate early decisions
 
 
 class InterferenceLaw:
     """Generative prior of interference over windows of samples.
 
-    weights (K,), basis (K, T, T) eigenvectors in columns, power (K, T) eigenvalues of the components' covariances."""
+    weights (K,), basis (K, T, T) eigenvectors in columns, power (K, T) eigenvalues of the components' covariances;
+    period: samples after which the interference's components come back (its samples a symbol), 1: none seen."""
 
-    def __init__(self, weights, basis, power, floor=0.0):
+    def __init__(self, weights, basis, power, floor=0.0, period=1):
         self.weights, self.basis, self.power, self.floor = weights, basis, power, float(floor)
+        self.period = int(period)
 
     @property
     def window(self):
@@ -71,15 +76,46 @@ class InterferenceLaw:
                 cov[k] = (count[k] * mean + 2 * prior) / (count[k] + 2) + 1e-2 * floor * np.eye(window)
         power, basis = np.linalg.eigh(cov)
         keep = weights > 2e-4
-        return cls(weights[keep] / weights[keep].sum(), basis[keep], np.maximum(power[keep] - noise_var, 1e-6 * total),
-                   noise_var)
+        law = cls(weights[keep] / weights[keep].sum(), basis[keep], np.maximum(power[keep] - noise_var, 1e-6 * total),
+                  noise_var)
+        law.period = law._find_period([r for r in rows if r.size >= 4 * window][:60], total)
+        return law
+
+    def _find_period(self, rows, total):
+        """That of PERIODS under which what half of a recording's windows say of the components tells most of the others."""
+        worth = np.zeros(len(PERIODS))
+        for row in rows:
+            windows = np.lib.stride_tricks.sliding_window_view(row[:2000], self.window)
+            logs = _log_parts(windows, np.ones(self.weights.size), self.power + 0.1 * total, self.basis)
+            likely = np.exp(logs - logs.max(1, keepdims=True))
+            p = likely * self.weights
+            p /= p.sum(1, keepdims=True)
+            # Blocks of two windows in turns, so that both halves hold every residue.
+            half = (np.arange(len(p)) // (2 * self.window)) % 2
+            for i, period in enumerate(PERIODS):
+                residue = np.arange(len(p)) % period
+                for side in (0, 1):
+                    weights = self._held_weights(p[half != side], residue[half != side], period, self.window)
+                    worth[i] += np.log((likely * weights[residue])[half == side].sum(1)).sum() / self.window
+        # A period is taken for more than chance: its double is as likely, and no simpler.
+        good = worth >= worth.max() - max(3.0, 0.02 * abs(worth.max() - worth[0]))
+        return int(PERIODS[int(np.argmax(good))]) if rows else 1
+
+    def _held_weights(self, p, residue, period, overlap):
+        """(period, K): weights by position, from posteriors of windows that overlap, the law's own counting too."""
+        sums = np.zeros((period, p.shape[1]))
+        np.add.at(sums, residue, p / overlap)
+        return (sums + HELD * self.weights) / (np.bincount(residue, minlength=period)[:, None] / overlap + HELD)
 
     def scaled(self, variance):
         """The law with E|i|^2 = variance."""
-        return InterferenceLaw(self.weights, self.basis, self.power * (variance / self.variance), self.floor)
+        return InterferenceLaw(self.weights, self.basis, self.power * (variance / self.variance), self.floor, self.period)
 
-    def denoise(self, z, level):
-        """(E[i | i + w = z], its error variance a sample) for complex (n,) z, E|w|^2 = level: a number or (n,)."""
+    def denoise(self, z, level, held=None):
+        """(E[i | i + w = z], its error variance a sample) for complex (n,) z, E|w|^2 = level: a number or (n,).
+
+        held: a dictionary that lives through several calls on one block; what the block's windows said of the components
+        before, by their position modulo the period, then counts as their prior: interference stays what it is."""
         z = np.asarray(z, np.complex128)
         T = self.window
         if z.size < T:
@@ -90,10 +126,13 @@ class InterferenceLaw:
         starts = np.unique(np.r_[np.arange(0, z.size - T + 1, step), z.size - T])
         shrink = self.power / (self.power + level)
         taper = np.hanning(T + 2)[1:-1]
+        posteriors = []
         for a in range(0, starts.size, 4096):
             at = starts[a:a + 4096, None] + np.arange(T)
             windows = z[at]
-            p = _posterior(windows, self.weights, self.power + level, self.basis)
+            weights = held["weights"][starts[a:a + 4096] % self.period] if held else self.weights
+            p = _posterior(windows, weights, self.power + level, self.basis)
+            posteriors.append(p)
             mean, left = np.zeros_like(windows), np.zeros(windows.shape)
             square = np.zeros(windows.shape)
             for k in np.flatnonzero(p.max(0) > 1e-4):
@@ -107,6 +146,8 @@ class InterferenceLaw:
             np.add.at(out, at, taper * mean)
             np.add.at(spread, at, taper * left)
             np.add.at(seen, at, np.broadcast_to(taper, at.shape))
+        if held is not None:
+            held["weights"] = self._held_weights(np.concatenate(posteriors), starts % self.period, self.period, T // step)
         return out / seen, spread / seen
 
     def score(self, z, level):
@@ -114,7 +155,8 @@ class InterferenceLaw:
         return (self.denoise(z, level)[0] - np.asarray(z)) / (np.mean(level) / 2)
 
     def save(self, path):
-        np.savez(path, description=json.dumps({"format": 1, "kind": "interference_law", "floor": self.floor}),
+        np.savez(path, description=json.dumps({"format": 1, "kind": "interference_law", "floor": self.floor,
+                                               "period": self.period}),
                  weights=self.weights, basis=self.basis.astype(np.complex64), power=self.power.astype(np.float32))
 
     @classmethod
@@ -125,20 +167,26 @@ class InterferenceLaw:
                 if description.get("kind") != "interference_law" or description.get("format") != 1:
                     raise ValueError("format 1 of kind interference_law is expected")
                 law = cls(file["weights"].astype(float), file["basis"].astype(complex), file["power"].astype(float),
-                          description["floor"])
+                          description["floor"], description.get("period", 1))
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
             raise ValueError(f"{path} is no interference law: {e}") from None
         k, t = law.power.shape
         if law.basis.shape != (k, t, t) or law.weights.shape != (k,) or not all(
-                np.isfinite(a).all() for a in (law.weights, law.basis, law.power)) or not (law.power > 0).all():
+                np.isfinite(a).all() for a in (law.weights, law.basis, law.power)) or not (
+                (law.power > 0).all() and (law.weights > 0).all() and 1 <= law.period <= 64):
             raise ValueError(f"{path} is no interference law: its arrays do not fit together")
         return law
 
 
+def _log_parts(windows, weights, power, basis):
+    """(n, K) log of weight times density, up to a constant; weights (K,) or (n, K)."""
+    return np.log(weights) + np.stack([-np.log(e).sum() - (np.abs(windows @ b.conj()) ** 2 / e).sum(1)
+                                       for e, b in zip(power, basis)], 1)
+
+
 def _posterior(windows, weights, power, basis):
     """(n, K) probabilities of the components."""
-    logs = np.stack([np.log(w) - np.log(e).sum() - (np.abs(windows @ b.conj()) ** 2 / e).sum(1)
-                     for w, e, b in zip(weights, power, basis)], 1)
+    logs = _log_parts(windows, weights, power, basis)
     p = np.exp(logs - logs.max(1, keepdims=True))
     return p / p.sum(1, keepdims=True)
 
@@ -149,7 +197,7 @@ class InterferenceReceiver:
     constellation: name or complex (M,) labelled by index; law: InterferenceLaw or its file. When called, noise_var is
     E|n|^2 of the Gaussian noise beside it, with E|x|^2 = 1. estimate: scale the law to the power that y has beyond symbols and noise."""
 
-    def __init__(self, constellation, law, rounds=16, estimate=True):
+    def __init__(self, constellation, law, rounds=12, estimate=True):
         points = _native.constellation(constellation) if isinstance(constellation, str) else constellation
         self.points = np.asarray(points).astype(np.complex128)
         self.bits = int(np.log2(self.points.size))
@@ -179,10 +227,11 @@ class InterferenceReceiver:
         law = self.law.scaled(max(float(np.mean(np.abs(y) ** 2)) - power - noise_var, 1e-3)) if self.estimate else self.law
         mean = np.zeros(y.size, complex)
         variance = np.full(y.size, np.mean(np.abs(self.points) ** 2))
-        for _ in range(self.rounds):
+        held = {}
+        for turn in range(self.rounds):
             seen = y - mean
             level = noise_var + float(np.mean(variance))
-            interference, left = law.denoise(seen, level)
+            interference, left = law.denoise(seen, level, held if turn >= EARLY else None)
             fresh, spread, logs = self._symbols(y - interference, noise_var + left)
             mean, variance = mean + STEP * (fresh - mean), variance + STEP * (spread - variance)
         table = labels(self.bits)

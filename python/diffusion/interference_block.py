@@ -16,7 +16,7 @@ class interference_receiver(symbol_block):
     The interference's power is estimated in every block. Tags "noise_var" and "snr" (dB) set the noise from their block
     on. Port "cmd": a dictionary or pair with noise_var, snr or law (file). Delay: two windows of the law."""
 
-    def __init__(self, constellation="qam16", law=None, noise_var=0.01, block=1024, rounds=16):
+    def __init__(self, constellation="qam16", law=None, noise_var=0.01, block=1024, rounds=12):
         if not law:
             raise ValueError("interference_receiver: law is missing; give the file that InterferenceLaw.save() wrote")
         if not 64 <= int(block) <= 16384:

@@ -56,6 +56,23 @@ def test_without_interference_nothing_is_lost():
     assert metrics.gmi(bits, diffusion.InterferenceReceiver("qam16", law)(y, 0.05)[1]) > plain - 0.05
 
 
+@pytest.mark.parametrize("kind, period", [("qam", 4), ("chirp", 1)])
+def test_period_is_found_in_recordings_and_helps(kind, period):
+    rng = np.random.default_rng(9)
+    law = diffusion.InterferenceLaw.fit([study.KINDS[kind](rng, 200) for _ in range(120)], window=12, components=64,
+                                        rounds=15, most=4000)
+    assert law.period == period
+    assert law.scaled(2.0).period == period
+    if period > 1:  # what is left of the interference, the components' timing held or not
+        clean = study.KINDS[kind](rng, 1500)
+        noisy = clean + np.sqrt(0.5) * study.circular(rng, clean.size)
+        held = {}
+        law.denoise(noisy, 0.5, held)
+        assert held["weights"].shape == (period, law.weights.size)
+        np.testing.assert_allclose(held["weights"].sum(1), 1, atol=1e-9)
+        assert metrics.nmse_db(law.denoise(noisy, 0.5, held)[0], clean) < metrics.nmse_db(law.denoise(noisy, 0.5)[0], clean)
+
+
 def test_saved_law_and_bad_input(tmp_path):
     rng = np.random.default_rng(7)
     law = diffusion.InterferenceLaw.fit(study.narrowband(rng, 4000), window=8, components=4, rounds=3)

@@ -108,7 +108,7 @@ def measure_point(kind, constellation, sir, laws, network, seed, blocks=8, snr_d
     rng = np.random.default_rng([seed, list(KINDS).index(kind), points.size, sir + 100])
     noise_var, table = 10 ** (-snr_db / 10), metrics.labels(int(np.log2(points.size)))
     llr, sent = {}, []
-    learned, whitened = [InterferenceReceiver(points, law, rounds) for law, rounds in zip(laws, (16, 1))]
+    learned, whitened = [InterferenceReceiver(points, law, rounds) for law, rounds in zip(laws, (12, 1))]
     for _ in range(blocks):
         index = rng.integers(0, points.size, LENGTH)
         clean = points[index] + np.sqrt(noise_var) * circular(rng, LENGTH)
