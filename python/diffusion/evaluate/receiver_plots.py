@@ -60,9 +60,9 @@ def examination(rows, folder):
                                   label=TITLES[name] if known == "50" else None)
         axis.axhline(0.01, color="0.8", lw=4, zorder=0)
         axis.set(title=f"{model}, {study}: 50 known (line), 2000 (dots)", xlabel="SNR, dB",
-                 ylabel="GMI below MAP, bit", ylim=(1e-4, 2))
+                 ylabel="GMI below MAP, bit", ylim=(1e-4, 80))
         axis.grid(alpha=0.3)
-    axes[0][0].legend(fontsize=7)
+    axes[0][0].legend(fontsize=6.5, loc="upper left")
     return [_save(plt, figure, folder, "receiver-map-gap")]
 
 
