@@ -89,6 +89,7 @@ private:
     void refine(native_frame& frame, size_t symbols);
     void moving_header(native_frame& frame);
     bool track_channel(native_frame& frame, size_t symbols);
+    double late_residual(size_t symbols) const;
     //! Doppler shift and ramp of all paths together, in subcarriers.
     struct motion {
         double doppler = 0, ramp = 0, likelihood = 0;

@@ -15,6 +15,7 @@ namespace {
 //! Doppler shifts that are tried, in subcarriers; the first one stands still.
 constexpr double shifts[] = { 0, 0.004, 0.01, 0.02, 0.035, 0.055, 0.08 };
 constexpr double suspicious = 1.15;  // of the residual over the preamble's noise: then movement is looked for
+constexpr double suspicious_late = 1.4; // the same of the payload's pilots, which are few
 constexpr double convincing = 8;     // nats that movement must be likelier by
 constexpr double learn = 0.1;        // forgetting of the link's delay profile
 constexpr double own_share = 0.5;    // of the frame's own delays in the prior, where the estimator knows them
@@ -85,10 +86,21 @@ void native_demodulator::refine(native_frame& frame, size_t symbols)
 {
     auto& w = *d_work;
     if (w.moving) {
-        track(delays(), d_motion, symbols);
+        // With so much more to go by: the motion once more, and the delays as the estimate before left them.
+        const double noise_var = w.noise_var;
+        auto profile = delays();
+        if (d_estimator->knows() != channel_stage::delays::none)
+            for (size_t l = 0; l < profile.size(); l++)
+                profile[l] = 0.5 * (profile[l] + d_tracker.powers()[l]);
+        observe(symbols, noise_var);
+        d_motion = likely_motion(profile);
+        track(profile, d_motion, symbols);
+        frame.doppler = d_motion.doppler;
         return;
     }
     track_phase(frame, symbols);
+    if (d_tracking && track_channel(frame, symbols))
+        return;
     w.observation.learn = false; // it has learned from this frame
     w.observation.again = true;
     estimate_channel(frame, symbols, true);
@@ -212,11 +224,30 @@ bool native_demodulator::track(const std::vector<double>& profile, const motion&
     return d_tracker.estimate(profile, m.doppler * per_symbol, m.ramp * per_symbol, w.h, w.error) && (w.moving = true);
 }
 
+//! Mean |y - h x|^2 on the payload's pilots.
+double native_demodulator::late_residual(size_t symbols) const
+{
+    const auto& w = *d_work;
+    double sum = 0, count = 0;
+    for (size_t s = 2 + d_format.header_symbols(); s < symbols; s++) {
+        const cf turn = cf(std::polar(1.0, w.phase[s]));
+        for (int k : d_format.used()) {
+            const size_t i = size_t(d_format.geometry().index(k));
+            if (w.known[s][i] == cf(0))
+                continue;
+            sum += std::norm(w.y[s][i] - w.channel.h[i] * w.known[s][i] * turn);
+            count++;
+        }
+    }
+    return sum / std::max(count, 1.0);
+}
+
 //! Looks whether the channel moves, and if so follows it. \returns whether it does
 bool native_demodulator::track_channel(native_frame& frame, size_t symbols)
 {
     auto& w = *d_work;
-    if (frame.doppler == 0 && w.noise_var < suspicious * w.first_noise)
+    if (frame.doppler == 0 && frame.rounds == 0 && w.noise_var < suspicious * w.first_noise &&
+        late_residual(symbols) < suspicious_late * w.first_noise)
         return false;
     const double noise_var = w.noise_var;
     const auto profile = delays();
