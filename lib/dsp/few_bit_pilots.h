@@ -20,6 +20,8 @@ public:
 
     //! Levels of a rail, 2 to 32; 0: no such converter was found, apply() then changes nothing.
     size_t levels() const { return d_levels; }
+    //! Distance of two levels.
+    double step() const { return d_step; }
 
     /*! One frame.
      * \param y n observations, replaced by estimates of what went into the converter

@@ -31,7 +31,11 @@ class Estimator:
     Observations of a converter of 1 to 5 bits are recognised by their few levels (``adc_levels`` of a rail, 0:
     none): they are undone as far as a linear view goes, and their distortion counted as noise (Bussgang; noise_var
     stays that before the converter). One bit leaves no scale: the channel is then taken to be of unit mean power.
+    For ofdm that view is where it starts: rounds of expectation propagation (``few_bit_rounds``, 5) bring in which cell of
+    the converter each observation lies in; they cost an estimate each.
     """
+
+    few_bit_rounds = 5  # of expectation propagation, ofdm; 0: the linear view
 
     def __init__(self, model, method="diffusion"):
         if not isinstance(model, str) and not hasattr(model, "__fspath__"):
@@ -72,6 +76,10 @@ class Estimator:
         if pilots.size and not 0 <= int(pilots.min()) <= int(pilots.max()) < self.n:
             raise ValueError(f"pilots has carriers {pilots.min()} to {pilots.max()}; use 0 to {self.n - 1}")
         self._native.pilots = pilots.tolist()
+        noise = np.broadcast_to(noise_var, y.shape[:1]).astype(np.float32)
+        if len(y) and _native.few_bit_pilots(y, noise, 1.0)[0]:
+            h, err_var, self.adc_levels = _native.few_bit_estimate(self._native, y, noise, 1.0, self.few_bit_rounds)
+            return h, err_var
         return self._frames(y, noise_var, 1.0)
 
     def _mimo(self, y, pilots, noise_var):

@@ -8,7 +8,8 @@ batches of equal pilots; estimators in Python (lmmse, omp, gmm, genie) are timed
 
 Studies: "pilots", all of the above over patterns and SNR; "extrapolation", from the lower part of the band to the rest
 (estimator_extrapolation.py); "guidance", ways to bring few pilots into a diffusion model (estimator_guidance.py);
-"csi", measured channels with averaged neighbours in the truth's place (estimator_csi.py).
+"csi", measured channels with averaged neighbours in the truth's place (estimator_csi.py); "quantized", pilots of
+converters of 1 to 3 bits (estimator_quantized.py).
 
 example:
     gr-diffusion evaluate estimator --data FOLDER --json estimator.json
@@ -29,6 +30,7 @@ from ..train import channels
 from . import estimator_csi as csi
 from . import estimator_extrapolation as extrapolation
 from . import estimator_guidance as guidance
+from . import estimator_quantized
 
 CITIES = Path(__file__).with_name("cities")  # ray-traced, for tests only: see its README
 PATTERNS = ("irregular-16", "irregular-8", "irregular-4", "comb-4", "comb-8", "block-16", "all")
@@ -48,7 +50,8 @@ def add_arguments(parser):
         "--model", action="append", metavar="NAME", help="model(s) (the shipped ones for these carriers)"
     )
     parser.add_argument(
-        "--study", choices=["pilots", "extrapolation", "csi", "guidance"], default="pilots", help="what to measure (pilots)"
+        "--study", choices=["pilots", "extrapolation", "csi", "guidance", "quantized"], default="pilots",
+        help="what to measure (pilots)"
     )
     parser.add_argument("--carriers", type=int, default=64, help="carriers of the OFDM symbol (64)")
     parser.add_argument("--data", help="folder with ray-traced files; none: synthetic scenes only")
@@ -337,6 +340,9 @@ def run(args):
         if m.task == "estimator" and m.name.split("-")[1] == f"ofdm{args.carriers}"
     ]
     rows, notes = [], {}
+    if args.study == "quantized":
+        chosen = [s for s in scenes(args, rng) if not args.scenes or s.name in args.scenes]
+        return estimator_quantized.run(args, chosen)
     if args.study == "csi":
         rows = measured_csi(args, models)
         print(table(rows), flush=True)
