@@ -21,7 +21,6 @@ import numpy as np
 import pmt
 from gnuradio import blocks, gr
 from gnuradio.diffusion import capture, link, metrics, ofdm_rx, recording
-from gnuradio.diffusion.radio import LEAD_S
 
 TOOL = str(Path(sys.prefix) / "bin/gr-diffusion")
 LETTER = Path(__file__).resolve().parent / "letter.txt"
@@ -91,6 +90,25 @@ def frame_length(constellation):
     return sink.nitems_read(0)
 
 
+def first_frame(found, chunk=1 << 16):
+    """About where the signal begins: where it comes to a quarter of the largest sample."""
+    peak = max(np.abs(found.read(at, chunk)).max() for at in range(0, len(found), chunk))
+    for at in range(0, len(found), chunk):
+        loud = np.flatnonzero(np.abs(found.read(at, chunk)) > peak / 4)
+        if loud.size:
+            return at + int(loud[0])
+    return 0
+
+
+def settle(figures):
+    """Waits until no frame has come for a second."""
+    frames, since = figures.frames, time.monotonic()
+    while time.monotonic() - since < 1:
+        time.sleep(0.05)
+        if figures.frames != frames:
+            frames, since = figures.frames, time.monotonic()
+
+
 def fresh_frames(args, device, model):
     """Frames that the fit never saw, through one receiver that runs on; the model comes by message half-way."""
     name = args.folder / "fresh"
@@ -102,11 +120,14 @@ def fresh_frames(args, device, model):
     source = recording.recording_source(found)
     rx, figures = ofdm_rx("native", "lmmse", "map"), Figures(packets)
     rows, half = [], [False]
-    work, middle = source.work, int(LEAD_S * found.rate + frame_length(args.constellation) * args.fresh)
+    work, middle = source.work, first_frame(found) + frame_length(args.constellation) * args.fresh
 
     def paused(input_items, output_items):
-        if source._at > middle and not half[0]:
-            time.sleep(0.5)            # what was read so far is through the receiver
+        left = middle - source._at
+        if left > 0:
+            return work(input_items, [output_items[0][:left]])
+        if not half[0]:
+            settle(figures)            # what was read so far is through the receiver
             rows.append(figures.row())
             figures.reset()
             rx.core.to_basic_block()._post(pmt.intern("cmd"), pmt.cons(pmt.intern("model"), pmt.intern(str(model))))
@@ -119,7 +140,7 @@ def fresh_frames(args, device, model):
     tb.connect(source, rx, sink)
     tb.msg_connect(rx, "frames", figures, "in")
     tb.run()
-    time.sleep(0.2)
+    settle(figures)
     rows.append(figures.row())
     return rows
 

@@ -154,6 +154,6 @@ def test_the_whole_session(tmp_path):
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     rows = json.loads((tmp_path / "session.json").read_text())
     before, after = rows["before"], rows["after"]
-    assert before["frames"] > 20 and after["frames"] > 20 and after["corrected"] > 0.9 * after["frames"]
+    assert before["frames"] > 27 and after["frames"] > 27 and after["corrected"] > 0.9 * after["frames"]
     assert after["evm_db"] < before["evm_db"] - 4 and after["ber"] <= before["ber"]
     assert len(link.split(LETTER.read_bytes(), 112, 30)) and rows["fit_seconds"] < 180
