@@ -78,6 +78,10 @@ def test_the_literatures_network_and_its_three_ways():
     assert nearest - 0.002 < wrong["ddpm-matched"] < 0.2
 
 
+def test_a_rate_that_map_does_not_carry_has_no_rows():
+    assert receiver_coded.study_curve(diffusion.Receiver("rx-qam64"), "3/4", "S1", 50, 1, links=2) == ([], None)
+
+
 def test_calibration_figures_against_closed_form():
     """LLRs of a binary Gaussian channel are exact: what is claimed comes true; doubled, the scale is a half."""
     rng = np.random.default_rng(8)

@@ -77,10 +77,13 @@ def needed_snr(snrs, blers):
 
 
 def study_curve(rx, rate, study, n_known, seed, links=LINKS):
-    """Rows of one code, setting and number of known symbols, and {receiver: (SNR needed, gap, gap_lo, gap_hi)}."""
+    """Rows of one code, setting and number of known symbols, and {receiver: (SNR needed, gap, gap_lo, gap_hi)}; or
+    [] and None if MAP itself does not carry that rate."""
     code = Ldpc(rate)
     # Upwards from where MAP carries the code's rate in information, until the last receiver has come under.
     snr = first_snr(rx, study, rate, seed)
+    if snr is None:
+        return [], None
     rows, results = [], {}
     while len(results) < 14:
         failed, soft = point(rx, code, study, snr, n_known, links, seed)
@@ -118,7 +121,7 @@ def study_curve(rx, rate, study, n_known, seed, links=LINKS):
 
 
 def first_snr(rx, study, rate, seed):
-    """A little above the SNR at which MAP's GMI is the code's rate, to 0.3 dB."""
+    """A little above the SNR at which MAP's GMI is the code's rate, to 0.3 dB; None if there is no such SNR."""
     hw, points, m = evaluation.STUDIES[study], rx.constellation, rx.bits_per_symbol
     wanted = m * eval_rate(rate) * (1.2 if rate == "1/2" else 1.06)
     for snr in np.arange(-5, 36, STEP_DB):
@@ -128,7 +131,7 @@ def first_snr(rx, study, rate, seed):
         llr = baselines.bit_llr(baselines.map_known_law(hw, points, snr, y))
         if metrics.gmi(metrics.labels(m)[index], llr, 1) > wanted:
             return float(round(snr, 4))
-    raise ValueError(f"{study} with {rx.name}: rate {rate} cannot be carried at any SNR")
+    return None
 
 
 def eval_rate(rate):
@@ -150,6 +153,10 @@ def measure_study(args, names):
                 links = LINKS if not args.symbols else max(2, args.symbols * rx.bits_per_symbol // (1800 * WORDS))
                 more, table = study_curve(rx, rate, study, n_known, args.seed, links)
                 rows += more
+                if table is None:
+                    lines.append(f"| {name}, {study} | {rate} | {n_known} | MAP does not carry this rate at any SNR |" +
+                                 " |" * (len(RECEIVERS) - 1))
+                    continue
                 cells = []
                 for r in RECEIVERS:
                     at, gap, lo, hi = table[r]
