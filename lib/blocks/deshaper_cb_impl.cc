@@ -7,18 +7,18 @@
 namespace gr::diffusion {
 
 deshaper_cb::sptr deshaper_cb::make(const std::string& model, double snr_db, int block_length, int adc_bits,
-                                    double phase_noise_deg, const std::string& length_tag_name)
+                                    double phase_noise_deg, const std::string& length_tag_name, const std::string& matcher)
 {
     return gnuradio::make_block_sptr<deshaper_cb_impl>(
-        model, snr_db, block_length, adc_bits, phase_noise_deg, length_tag_name);
+        model, snr_db, block_length, adc_bits, phase_noise_deg, length_tag_name, matcher);
 }
 
 deshaper_cb_impl::deshaper_cb_impl(const std::string& model, double snr_db, int block_length, int adc_bits,
-                                   double phase_noise_deg, const std::string& length_tag_name)
+                                   double phase_noise_deg, const std::string& length_tag_name, const std::string& matcher)
     : gr::block("deshaper_cb",
                 gr::io_signature::make(1, 1, sizeof(gr_complex)),
                 gr::io_signature::make(1, 1, sizeof(uint8_t))),
-      d_state(model, snr_db, block_length, adc_bits, phase_noise_deg),
+      d_state(model, snr_db, block_length, adc_bits, phase_noise_deg, matcher),
       d_length_tag(length_tag_name.empty() ? pmt::pmt_t() : pmt::intern(length_tag_name)),
       d_indices(size_t(block_length)),
       d_bits(8 * size_t(block_length))
@@ -55,7 +55,7 @@ void deshaper_cb_impl::read_tag(const gr::tag_t& tag)
         wrong = "names a composition that this model does not have";
     } else {
         try {
-            d_link = &d_state.shaper().at(uint32_t(read.index));
+            d_link = d_state.shaper().at(uint32_t(read.index));
             if (read.bits > d_link->code.bits())
                 wrong = "says more bits than the block holds; check block_length at both ends";
         } catch (const std::exception&) { // a model file may be finite and still overflow somewhere
@@ -92,7 +92,7 @@ size_t deshaper_cb_impl::take_symbols(const gr_complex* in, size_t available, ui
         return take;
     if (d_filled == 0 && d_tag_offset != offset) { // a block without a tag
         if (!d_tagged)
-            d_link = &d_state.link();
+            d_link = d_state.link();
         d_tag = { d_link->index, d_link->code.bits(), 0 };
     }
     take = std::min(take, d_indices.size() - d_filled);

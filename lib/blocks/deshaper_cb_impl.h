@@ -12,7 +12,7 @@ class deshaper_cb_impl : public deshaper_cb
 {
 public:
     deshaper_cb_impl(const std::string& model, double snr_db, int block_length, int adc_bits,
-                     double phase_noise_deg, const std::string& length_tag_name);
+                     double phase_noise_deg, const std::string& length_tag_name, const std::string& matcher);
 
     void forecast(int noutput_items, gr_vector_int& ninput_items_required) override;
     int general_work(int noutput_items,
@@ -39,7 +39,7 @@ private:
     mutable gr::thread::mutex d_mutex;
 
     // The block being collected.
-    const dsp::shaped_link* d_link = nullptr; // null before the first block
+    shaper_link_state::link_ptr d_link;      // null before the first block
     bool d_tagged = false;                    // the stream has tags: they alone say what comes
     bool d_drop = false;                      // until the next tag
     shaping_tag d_tag;

@@ -8,18 +8,18 @@
 namespace gr::diffusion {
 
 shaper_bc::sptr shaper_bc::make(const std::string& model, double snr_db, int block_length, int adc_bits,
-                                double phase_noise_deg, const std::string& length_tag_name)
+                                double phase_noise_deg, const std::string& length_tag_name, const std::string& matcher)
 {
     return gnuradio::make_block_sptr<shaper_bc_impl>(
-        model, snr_db, block_length, adc_bits, phase_noise_deg, length_tag_name);
+        model, snr_db, block_length, adc_bits, phase_noise_deg, length_tag_name, matcher);
 }
 
 shaper_bc_impl::shaper_bc_impl(const std::string& model, double snr_db, int block_length, int adc_bits,
-                               double phase_noise_deg, const std::string& length_tag_name)
+                               double phase_noise_deg, const std::string& length_tag_name, const std::string& matcher)
     : gr::block("shaper_bc",
                 gr::io_signature::make(1, 1, sizeof(uint8_t)),
                 gr::io_signature::make(1, 1, sizeof(gr_complex))),
-      d_state(model, snr_db, block_length, adc_bits, phase_noise_deg),
+      d_state(model, snr_db, block_length, adc_bits, phase_noise_deg, matcher),
       d_packets(!length_tag_name.empty()),
       d_length_tag(pmt::intern(length_tag_name)),
       d_bits(8 * size_t(block_length)),
@@ -57,12 +57,12 @@ void shaper_bc_impl::start_packet(uint64_t offset, uint64_t bits)
     }
     d_packet_left = bits;
     d_packet_start = bits;
-    d_packet_link = &d_state.link();
+    d_packet_link = d_state.link();
 }
 
 void shaper_bc_impl::begin_block()
 {
-    d_link = d_packets ? d_packet_link : &d_state.link();
+    d_link = d_packets ? d_packet_link : d_state.link();
     d_filled = 0;
 }
 
@@ -184,13 +184,13 @@ double shaper_bc_impl::snr_db() const
 uint32_t shaper_bc_impl::index() const
 {
     gr::thread::scoped_lock lock(d_mutex);
-    return d_state.link().index;
+    return d_state.link()->index;
 }
 
 double shaper_bc_impl::rate() const
 {
     gr::thread::scoped_lock lock(d_mutex);
-    return d_state.link().code.rate();
+    return d_state.link()->code.rate();
 }
 
 uint64_t shaper_bc_impl::blocks() const

@@ -11,7 +11,7 @@ class shaper_bc_impl : public shaper_bc
 {
 public:
     shaper_bc_impl(const std::string& model, double snr_db, int block_length, int adc_bits,
-                   double phase_noise_deg, const std::string& length_tag_name);
+                   double phase_noise_deg, const std::string& length_tag_name, const std::string& matcher);
 
     void forecast(int noutput_items, gr_vector_int& ninput_items_required) override;
     int general_work(int noutput_items,
@@ -39,16 +39,16 @@ private:
     mutable gr::thread::mutex d_mutex;
 
     // The block being filled; null between blocks.
-    const dsp::shaped_link* d_link = nullptr;
+    shaper_link_state::link_ptr d_link;
     std::vector<uint8_t> d_bits, d_indices;
     size_t d_filled = 0;
     // The block being sent.
-    const dsp::shaped_link* d_sending = nullptr;
+    shaper_link_state::link_ptr d_sending;
     size_t d_sent = 0;
     uint64_t d_payload = 0;      // bits of it
     uint64_t d_packet_symbols = 0, d_packet_bits = 0; // of the packet it begins, or 0
     // The packet whose bits come in.
-    const dsp::shaped_link* d_packet_link = nullptr; // one composition a packet
+    shaper_link_state::link_ptr d_packet_link; // one composition a packet
     uint64_t d_packet_left = 0, d_packet_start = 0;
     uint64_t d_blocks = 0, d_complaints = 0;
 };

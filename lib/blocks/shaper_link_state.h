@@ -12,8 +12,9 @@ namespace gr::diffusion {
 class shaper_link_state
 {
 public:
-    shaper_link_state(const std::string& model, double snr_db, int block_length, int adc_bits, double phase_noise_deg)
-        : d_shaper(model, size_t(std::max(block_length, 0)))
+    shaper_link_state(const std::string& model, double snr_db, int block_length, int adc_bits, double phase_noise_deg,
+                      const std::string& matcher)
+        : d_shaper(model, size_t(std::max(block_length, 0)), dsp::matcher_from_name(matcher))
     {
         d_state.snr_db = snr_db;
         set_hardware(adc_bits, phase_noise_deg);
@@ -48,19 +49,20 @@ public:
     }
 
     const dsp::shaper& shaper() const { return d_shaper; }
-    const dsp::shaped_link& link() const { return *d_link; }
+    using link_ptr = std::shared_ptr<const dsp::shaped_link>;
+    const link_ptr& link() const { return d_link; }
     double snr_db() const { return d_state.snr_db; }
 
 private:
     void change(const engine::link_state& next)
     {
-        d_link = &d_shaper.at(d_shaper.prior().index(next)); // throws before anything has changed
+        d_link = d_shaper.at(d_shaper.prior().index(next)); // throws before anything has changed
         d_state = next;
     }
 
     dsp::shaper d_shaper;
     engine::link_state d_state;
-    const dsp::shaped_link* d_link = nullptr;
+    link_ptr d_link;
 };
 
 } // namespace gr::diffusion

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "distribution_matcher.h"
+#include "arithmetic_coder.h"
 #include "engine/exact_math.h"
 #include <algorithm>
 #include <cmath>
@@ -11,10 +12,7 @@ namespace gr::diffusion::dsp {
 
 namespace {
 
-// The range is kept in (2^55, 2^63]: a cut among N <= 2^13 symbols is then off by less than N out of
-// 2^55, and two 64-bit divisions a symbol suffice.
-constexpr uint64_t range_start = uint64_t(1) << 63;
-constexpr uint64_t range_floor = uint64_t(1) << 55;
+// A cut among N <= 2^13 symbols is off by less than N out of 2^55 (arithmetic_coder.h).
 // log2 of how much wider than 1/multinomial an interval can get: a cut that ends with the last symbol
 // present widens it by at most N^2 / (2^55 c), c its remaining count; over all symbols and counts
 // 2^26 / 2^55 * 256 * (1 + ln 8192) < 2^-17. The rest of 2^-15 covers the rounding of the logarithms.
@@ -30,87 +28,6 @@ double log2_factorial(uint32_t n)
     }();
     return table[n];
 }
-
-// Bits beyond the k that exist are zeros: the point is the lower edge of its cell.
-class bit_source
-{
-public:
-    bit_source(const uint8_t* bits, size_t size) : d_bits(bits), d_left(size) {}
-    uint64_t byte()
-    {
-        uint64_t value = 0;
-        if (d_left >= 8) {
-            for (int i = 0; i < 8; i++)
-                value = value << 1 | (d_bits[i] & 1);
-            d_bits += 8;
-            d_left -= 8;
-            return value;
-        }
-        for (int i = 0; i < 8; i++) {
-            value <<= 1;
-            if (d_left) {
-                value |= *d_bits++ & 1;
-                d_left--;
-            }
-        }
-        return value;
-    }
-
-private:
-    const uint8_t* d_bits;
-    size_t d_left;
-};
-
-// The lower edge of the interval as a long binary fraction: 63 bits of head room move in a register,
-// bytes that leave it wait here for a carry.
-class fraction
-{
-public:
-    void add(uint64_t x)
-    {
-        d_low += x; // below 2^63 + 2^63
-        if (d_low >> 63) {
-            d_low &= range_start - 1;
-            carry();
-        }
-    }
-    void shift()
-    {
-        // The register holds 63 bits, so its highest byte is bits 55 to 62.
-        d_bytes[d_size++] = uint8_t(d_low >> 55);
-        d_low = (d_low << 8) & (range_start - 1);
-    }
-    //! Smallest multiple of 2^-k that is not below the fraction, as k bits; false if that is 1.
-    bool round_up(size_t k, uint8_t* bits)
-    {
-        for (int i = 0; i < 8; i++)
-            shift();
-        const size_t whole = k / 8, rest = k % 8;
-        bool below = false;
-        if (rest)
-            below = d_bytes[whole] & (0xFF >> rest);
-        for (size_t i = whole + (rest != 0); !below && i < d_size; i++)
-            below = d_bytes[i];
-        for (size_t i = 0; i < k; i++)
-            bits[i] = d_bytes[i / 8] >> (7 - i % 8) & 1;
-        for (size_t i = k; below && i-- > 0;) {
-            below = bits[i];
-            bits[i] ^= 1;
-        }
-        return !below;
-    }
-
-private:
-    void carry()
-    {
-        for (size_t i = d_size; i-- > 0 && ++d_bytes[i] == 0;)
-            ;
-    }
-    uint64_t d_low = 0;
-    size_t d_size = 0;
-    // A block holds at most max_length symbols of 8 bits; what a byte-wise register adds stays below 16.
-    uint8_t d_bytes[distribution_matcher::max_length + 64];
-};
 
 } // namespace
 
@@ -236,8 +153,6 @@ distribution_matcher::distribution_matcher(const std::vector<uint32_t>& composit
     size_t present = 0;
     for (uint32_t c : composition) {
         d_log2_sequences -= log2_factorial(c);
-        if (c)
-            d_entropy -= double(c) / double(sum) * std::log2(double(c) / double(sum));
         largest = std::max(largest, c);
         present += c > 0;
     }
@@ -261,39 +176,31 @@ distribution_matcher::distribution_matcher(const std::vector<uint32_t>& composit
     }
 }
 
+std::vector<double> distribution_matcher::pmf() const
+{
+    std::vector<double> p;
+    for (uint32_t c : d_composition)
+        p.push_back(double(c) / double(d_length));
+    return p;
+}
+
 void distribution_matcher::match(const uint8_t* bits, uint8_t* symbols) const
 {
     counts left(*this);
-    bit_source source(bits, d_bits);
-    uint64_t range = range_start, offset = 0; // offset: of the point from the interval's lower edge
-    for (int i = 0; i < 7; i++)
-        offset = offset << 8 | source.byte();
-    // 63 bits at first, bytes later: the odd bit is made up for by starting one bit late.
-    uint64_t ahead = source.byte();
-    offset = offset << 7 | ahead >> 1;
-    uint64_t odd = ahead & 1;
+    interval_finder interval(bits, d_bits);
     for (uint32_t n = uint32_t(d_length); n > 0; n--, symbols++) {
-        const uint64_t unit = range / n;
-        uint32_t position = uint32_t(std::min<uint64_t>(offset / unit, n - 1));
+        uint32_t position = interval.position(n);
         const unsigned s = left.take_at(position);
         const uint32_t count = left.remaining[s]--;
         *symbols = uint8_t(s);
-        offset -= unit * position;
-        range = position + count == n ? range - unit * position : unit * count;
-        while (range < range_floor) {
-            range <<= 8;
-            ahead = source.byte();
-            offset = offset << 8 | odd << 7 | ahead >> 1;
-            odd = ahead & 1;
-        }
+        interval.take(position, count, n);
     }
 }
 
 bool distribution_matcher::dematch(const uint8_t* symbols, uint8_t* bits) const
 {
     counts left(*this);
-    fraction low;
-    uint64_t range = range_start;
+    interval_builder<max_length> interval;
     bool good = true;
     for (uint32_t n = uint32_t(d_length); n > 0; n--, symbols++) {
         unsigned s = *symbols;
@@ -313,17 +220,10 @@ bool distribution_matcher::dematch(const uint8_t* symbols, uint8_t* bits) const
                 }
             }
         }
-        const uint64_t unit = range / n;
         const uint32_t position = left.take(s);
-        const uint32_t count = left.remaining[s]--;
-        low.add(unit * position);
-        range = position + count == n ? range - unit * position : unit * count;
-        while (range < range_floor) {
-            range <<= 8;
-            low.shift();
-        }
+        interval.take(position, left.remaining[s]--, n);
     }
-    return low.round_up(d_bits, bits) && good;
+    return interval.round_up(d_bits, bits) && good;
 }
 
 } // namespace gr::diffusion::dsp

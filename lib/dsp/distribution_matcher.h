@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
-#include <gnuradio/diffusion/api.h>
-#include <cstddef>
-#include <cstdint>
-#include <vector>
+#include "block_matcher.h"
 
 namespace gr::diffusion::dsp {
 
@@ -28,34 +25,24 @@ DIFFUSION_API std::vector<uint32_t> quantize_composition(const std::vector<doubl
  * everything and are at most (1 + 2^-15) / multinomial wide; with k such that this is <= 2^-k, two
  * inputs never share an interval and every input comes back. k equals floor(log2(multinomial))
  * unless the multinomial is within 3e-5 above a power of two, where it may be one less.
- *
- * Objects are immutable: match() and dematch() neither allocate nor lock, and may run in threads.
  */
-class DIFFUSION_API distribution_matcher
+class DIFFUSION_API distribution_matcher final : public block_matcher
 {
 public:
-    static constexpr size_t max_alphabet = 256;
-    static constexpr size_t max_length = 8192;
-
     /*! \param composition how often each symbol occurs; up to 256 counts, sum n from 1 to 8192
      *  \throws std::invalid_argument naming what is wrong */
     explicit distribution_matcher(const std::vector<uint32_t>& composition);
 
-    size_t alphabet() const { return d_composition.size(); }
-    size_t length() const { return d_length; } //!< n, symbols per block
-    size_t bits() const { return d_bits; }     //!< k, bits per block
+    size_t alphabet() const override { return d_composition.size(); }
+    size_t length() const override { return d_length; }
+    size_t bits() const override { return d_bits; }
+    std::vector<double> pmf() const override;
     const std::vector<uint32_t>& composition() const { return d_composition; }
     double log2_sequences() const { return d_log2_sequences; } //!< log2 of the multinomial
-    double entropy() const { return d_entropy; }               //!< of the composition, bits per symbol
-    //! What the finite block costs: entropy - k/n, bits per symbol.
-    double rate_loss() const { return d_entropy - double(d_bits) / double(d_length); }
 
-    //! k bits (one a byte, lowest bit counts) to n symbols.
-    void match(const uint8_t* bits, uint8_t* symbols) const;
-
-    /*! n symbols to k bits. Returns false if the symbols are not of this composition (errors on the
-     * link); the bits are then those of a nearby sequence: defined, but not what was sent. */
-    bool dematch(const uint8_t* symbols, uint8_t* bits) const;
+    void match(const uint8_t* bits, uint8_t* symbols) const override;
+    //! False if the symbols are not of this composition.
+    bool dematch(const uint8_t* symbols, uint8_t* bits) const override;
 
 private:
     struct counts;
@@ -66,7 +53,6 @@ private:
     int d_depth = 0;                 // of the tree of counts
     std::vector<uint16_t> d_tree;    // at a node: symbols left in its left half
     double d_log2_sequences = 0;
-    double d_entropy = 0;
 };
 
 } // namespace gr::diffusion::dsp

@@ -31,15 +31,23 @@ bool pas_code::fits(int bits_per_symbol, const dvbs2_code& code)
     return code.k() >= size_t(bits_per_symbol - 2) * symbols_of(bits_per_symbol);
 }
 
-pas_code::pas_code(int bits_per_symbol, const dvbs2_code& code, const std::vector<uint32_t>& amplitudes)
-    : d_width(bits_per_symbol), d_amplitude_bits(bits_per_symbol / 2 - 1), d_code(&code), d_matcher(amplitudes),
+pas_code::pas_code(int bits_per_symbol, const dvbs2_code& code, const std::vector<uint32_t>& amplitudes, matcher_kind kind)
+    : d_width(bits_per_symbol), d_amplitude_bits(bits_per_symbol / 2 - 1), d_code(&code),
+      d_matcher(std::make_shared<const distribution_matcher>(amplitudes)), d_amplitudes(amplitudes),
       d_extra(checked(bits_per_symbol, code))
 {
     const size_t levels = size_t(1) << d_amplitude_bits, rails = 2 * symbols();
-    if (amplitudes.size() != levels || d_matcher.length() != rails)
+    if (amplitudes.size() != levels || d_matcher->length() != rails)
         throw std::invalid_argument("amplitude shaping: " + std::to_string(amplitudes.size()) + " amplitudes of sum " +
-                                    std::to_string(d_matcher.length()) + ", use " + std::to_string(levels) +
+                                    std::to_string(d_matcher->length()) + ", use " + std::to_string(levels) +
                                     " of sum " + std::to_string(rails));
+    if (kind == matcher_kind::ess) {
+        std::vector<uint32_t> energy;
+        for (uint32_t a = 0; a < levels; a++)
+            energy.push_back(a * (a + 1) / 2); // ((2 a + 1)^2 - 1) / 8
+        d_matcher = sphere_matcher::of(d_matcher->pmf(), rails, energy);
+        d_amplitudes = quantize_composition(d_matcher->pmf(), rails);
+    }
     // Level n from below is labelled n ^ (n >> 1) (qam.h); the upper half has the amplitudes in order.
     d_label.resize(levels);
     d_amplitude.resize(levels);
@@ -69,12 +77,12 @@ void pas_code::encode(const uint8_t* bits, uint8_t* labels) const
 {
     const size_t half = size_t(d_width / 2), rails = 2 * symbols();
     std::vector<uint8_t> amplitudes(rails), word(dvbs2_code::n);
-    d_matcher.match(bits, amplitudes.data());
+    d_matcher->match(bits, amplitudes.data());
     for (size_t r = 0; r < rails; r++)
         for (int b = 0; b < d_amplitude_bits; b++)
             labels[r * half + 1 + size_t(b)] = d_label[amplitudes[r]] >> (d_amplitude_bits - 1 - b) & 1;
     // The extra bits go to the signs that information bits of the code have; which ones, the places say.
-    const uint8_t* extra = bits + d_matcher.bits();
+    const uint8_t* extra = bits + d_matcher->bits();
     size_t taken = 0;
     for (size_t i = 0; i < d_code->k(); i++) {
         const size_t at = d_place[i];
@@ -95,7 +103,7 @@ bool pas_code::decode(const float* llr, uint8_t* bits, size_t iterations) const
         word[i] = llr[d_place[i]];
     std::vector<uint8_t> information(d_code->k()), labels(dvbs2_code::n), amplitudes(rails);
     const bool found = d_code->decode(word.data(), information.data(), iterations) > 0;
-    uint8_t* extra = bits + d_matcher.bits();
+    uint8_t* extra = bits + d_matcher->bits();
     for (size_t i = 0; i < information.size(); i++) {
         const size_t at = d_place[i];
         labels[at] = information[i];
@@ -108,7 +116,7 @@ bool pas_code::decode(const float* llr, uint8_t* bits, size_t iterations) const
             label = 2 * label + labels[r * half + 1 + size_t(b)];
         amplitudes[r] = d_amplitude[label];
     }
-    return d_matcher.dematch(amplitudes.data(), bits) && found;
+    return d_matcher->dematch(amplitudes.data(), bits) && found;
 }
 
 } // namespace gr::diffusion::dsp

@@ -3,6 +3,7 @@
 
 #include "distribution_matcher.h"
 #include "dvbs2_code.h"
+#include "sphere_matcher.h"
 #include <gnuradio/diffusion/api.h>
 #include <cstddef>
 #include <cstdint>
@@ -25,18 +26,21 @@ public:
      *  \param code of a rate of at least (bits_per_symbol - 2) / bits_per_symbol
      *  \param amplitudes how often each amplitude occurs, smallest first; 2^(bits_per_symbol / 2 - 1) counts of
      *         sum 2 symbols()
+     *  \param kind of matcher; with sphere shaping the composition is the wanted mean
      *  \throws std::invalid_argument naming what is wrong */
-    pas_code(int bits_per_symbol, const dvbs2_code& code, const std::vector<uint32_t>& amplitudes);
+    pas_code(int bits_per_symbol, const dvbs2_code& code, const std::vector<uint32_t>& amplitudes,
+             matcher_kind kind = matcher_kind::ccdm);
 
     static bool fits(int bits_per_symbol, const dvbs2_code& code);
     static size_t symbols_of(int bits_per_symbol) { return dvbs2_code::n / size_t(bits_per_symbol); }
 
     size_t symbols() const { return symbols_of(d_width); } //!< of a word
-    size_t bits() const { return d_matcher.bits() + d_extra; } //!< payload bits of a word
+    size_t bits() const { return d_matcher->bits() + d_extra; } //!< payload bits of a word
     double rate() const { return double(bits()) / double(symbols()); } //!< payload bits a symbol
-    double rate_loss() const { return 2 * d_matcher.rate_loss(); }     //!< of the matcher, bits a symbol
+    double rate_loss() const { return 2 * d_matcher->rate_loss(); }     //!< of the matcher, bits a symbol
     const dvbs2_code& code() const { return *d_code; }
-    const std::vector<uint32_t>& amplitudes() const { return d_matcher.composition(); }
+    //! Of every word, or (sphere shaping) of the mean word.
+    const std::vector<uint32_t>& amplitudes() const { return d_amplitudes; }
 
     //! bits() bits to the bits of symbols() labels (I rail's first), one a byte.
     void encode(const uint8_t* bits, uint8_t* labels) const;
@@ -46,7 +50,8 @@ public:
 private:
     int d_width, d_amplitude_bits; // bits a symbol; bits of a rail without its sign
     const dvbs2_code* d_code;
-    distribution_matcher d_matcher;
+    std::shared_ptr<const block_matcher> d_matcher;
+    std::vector<uint32_t> d_amplitudes;
     size_t d_extra; // information bits among the signs
     std::vector<uint8_t> d_label, d_amplitude; // amplitude -> its bits, and back
     std::vector<uint32_t> d_place;             // of the code word's bits among the labels' bits

@@ -14,16 +14,20 @@ class ShapingState:
     index: int         # composition index, 0 to 65535; follows from the SNR (and hardware)
     block_length: int  # symbols per full block
     bits: int          # payload bits in all
+    matcher: str = "ccdm"  # or "ess"
 
     _FORMAT = "<HHI"
+    _SPHERE = 0x8000  # highest bit of the block length, which takes 14
 
     def to_bytes(self):
-        return struct.pack(self._FORMAT, self.index, self.block_length, self.bits)
+        flag = self._SPHERE if self.matcher == "ess" else 0
+        return struct.pack(self._FORMAT, self.index, self.block_length | flag, self.bits)
 
     @classmethod
     def from_bytes(cls, data):
         try:
-            return cls(*struct.unpack(cls._FORMAT, bytes(data)))
+            index, length, bits = struct.unpack(cls._FORMAT, bytes(data))
+            return cls(index, length & ~cls._SPHERE, bits, "ess" if length & cls._SPHERE else "ccdm")
         except struct.error as e:
             raise ValueError(f"a shaping state has 8 bytes, here are {len(data)}") from e
 
@@ -32,20 +36,21 @@ class Shaper:
     """A shaper model and its distribution matcher.
 
     model: name (ps-qam16, ps-qam64, ps-qam256) or path; block_length: symbols per full block, 64 to 8192
-    (longer: less rate loss, more delay). A message's last block is as short as its bits allow.
+    (longer: less rate loss, more delay). A message's last block is as short as its bits allow. matcher: "ccdm"
+    (constant composition) or "ess" (enumerative sphere shaping: less rate loss in short blocks).
 
     ``hardware``, where a method takes it, is None for AWGN or a dict with ``phase_noise_deg`` (RMS) and
     ``adc_bits`` for a link with power amplifier, phase noise and ADC (ps-qam64 only).
     SNR: E|x|^2 / E|n|^2 in dB of the shaped symbols; with hardware, saturation power over noise power.
     It is rounded to 0.1 dB and held to the trained range."""
 
-    def __init__(self, model="ps-qam64", block_length=4096):
+    def __init__(self, model="ps-qam64", block_length=4096, matcher="ccdm"):
         if not isinstance(model, str) and not hasattr(model, "__fspath__"):
             raise TypeError(f"model is {model!r}; give a shipped model's name or a path")
         if not 64 <= int(block_length) <= 8192:
             raise ValueError(f"block_length is {block_length}, use 64 to 8192 symbols")
         self._model = str(model)
-        self._core = shaper_core(self._model, int(block_length))
+        self._core = shaper_core(self._model, int(block_length), str(matcher))
         self.bad_blocks = 0  #: blocks of the last decode() that no transmitter can have sent
 
     @property
@@ -55,6 +60,10 @@ class Shaper:
     @property
     def block_length(self):
         return self._core.block_length
+
+    @property
+    def matcher(self):
+        return self._core.matcher
 
     @property
     def constellation(self):
@@ -84,7 +93,7 @@ class Shaper:
         return self._core.points(self.index(snr_db, hardware))
 
     def code(self, snr_db, hardware=None):
-        """The code of full blocks: .pmf (exact in every block), .rate, .rate_loss, .bits, .length."""
+        """The code of full blocks: .pmf (exact in every block; with spheres the mean), .rate, .rate_loss, .bits, .length."""
         return self._core.code(self.index(snr_db, hardware))
 
     def modulate(self, indices, snr_db, hardware=None):
@@ -115,7 +124,7 @@ class Shaper:
         if bits.ndim != 1 or (bits.size and not np.isin(bits, (0, 1)).all()):
             raise ValueError(f"bits must be a vector of 0 and 1, this is {bits.dtype} of shape {bits.shape}")
         index = self.index(snr_db, hardware)
-        state = ShapingState(index, self.block_length, int(bits.size))
+        state = ShapingState(index, self.block_length, int(bits.size), self.matcher)
         blocks, at = [np.zeros(0, np.uint8)], 0
         for code in self._codes(index, bits.size):
             block = bits[at:at + code.bits].astype(np.uint8)
@@ -134,10 +143,10 @@ class Shaper:
             raise TypeError(f"indices are {indices.dtype}; give symbol indices (integers), from decide() or encode()")
         if not (0 <= state.index <= 0xFFFF and 0 <= state.bits <= 0xFFFFFFFF):
             raise ValueError(f"{state} is no state that a header can carry")
-        if state.block_length != self.block_length:
+        if (state.block_length, state.matcher) != (self.block_length, self.matcher):
             if not 64 <= state.block_length <= 8192:
                 raise ValueError(f"state has block length {state.block_length}, lengths are 64 to 8192")
-            other = Shaper(self._model, state.block_length)
+            other = Shaper(self._model, state.block_length, state.matcher)
             bits, self.bad_blocks = other.decode(indices, state), other.bad_blocks
             return bits
         codes = self._codes(state.index, state.bits)
@@ -152,6 +161,17 @@ class Shaper:
             out.append(bits)
             at += code.length
         return np.concatenate(out)[:state.bits]
+
+    def fit(self, x, y, level=None, power="mean", block_length=None, matcher=None, seed=1):
+        """A pmf for a black-box link, from samples alone: symbols x sent (x = level * constellation[i], all points about
+        equally often), y received. A pmf can only be judged at levels that were recorded: give several (1 to 1.8 in steps of
+        10%, say) and level, which x[n] was sent at; None: one level for all.
+
+        power: "mean", E|x|^2 no larger than the recording's; a number, no larger than that; or "free", the amplifier limits.
+        Returns a blackbox.FittedShaper: pmf, level, choice (uniform, maxwell-boltzmann, model or samples: what is
+        simple stays unless held-out samples bear out a gain), reason, schemes with bits and intervals, encode, decode, save."""
+        from .blackbox import fit
+        return fit(self, x, y, level, power, block_length or self.block_length, matcher or self.matcher, seed)
 
     def posterior(self, y, noise_var, snr_db, hardware=None):
         """P(symbol | y) under the pmf, float64 (n, M): the diffusion model's output at noise level

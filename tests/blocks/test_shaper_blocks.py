@@ -55,6 +55,35 @@ def test_bits_come_back_and_symbols_have_the_pmf(model, length):
     assert g.deshaper.bad_blocks() == g.deshaper.bad_tags() == 0
 
 
+@pytest.mark.parametrize("model, length", [("ps-qam16", 64), ("ps-qam64", 100), ("ps-qam256", 1000)])
+def test_spheres_bring_the_bits_back(model, length):
+    g = Graph(BITS, diffusion.shaper_bc(model, 11.7, length, matcher="ess"),
+              diffusion.deshaper_cb(model, 0, length, matcher="ess"))
+    bits, symbols = g.result()
+    code = diffusion.shaper_core(model, length, "ess")
+    assert bits.size == BITS.size // code.code(code.index(11.7)).bits * code.code(code.index(11.7)).bits
+    np.testing.assert_array_equal(bits, BITS[:bits.size])
+    assert np.mean(np.abs(symbols) ** 2) == pytest.approx(1, abs=0.02)
+    assert g.deshaper.bad_blocks() == 0
+
+
+def test_spheres_for_hardware_states_change_while_running():
+    """More states than are kept."""
+    shaper, deshaper = (b("ps-qam64", 12, 64, 4, 2.0, matcher="ess") for b in (diffusion.shaper_bc, diffusion.deshaper_cb))
+    tb = gr.top_block()
+    source, head = blocks.vector_source_b(BITS.tolist(), True), blocks.head(1, 400000)
+    sink = blocks.vector_sink_b()
+    tb.connect(source, head, shaper, deshaper, sink)
+    tb.start()
+    for i in range(12):
+        shaper.set_hardware(3 + i % 4, i / 2)
+        time.sleep(0.01)
+    tb.wait()
+    out = np.array(sink.data(), np.uint8)
+    np.testing.assert_array_equal(out, np.resize(BITS, out.size))
+    assert out.size > 390000 and deshaper.bad_blocks() == 0
+
+
 def test_untagged_stream_follows_the_snr_given():
     shaper, deshaper = diffusion.shaper_bc("ps-qam64", 14), diffusion.deshaper_cb("ps-qam64", 14)
     strip = blocks.tag_gate(gr.sizeof_gr_complex, False)
@@ -174,7 +203,7 @@ def test_symbol_errors_of_another_class_are_noticed():
 @pytest.mark.parametrize("arguments, what", [
     (("no-such-model",), "no-such-model"), (("ps-qam64", float("nan")), "snr_db is nan"),
     (("ps-qam64", 10, 63), "block_length is 63"), (("ps-qam64", 10, -5), "block_length is"),
-    (("ps-qam16", 10, 64, 4, 3.0), "AWGN only"), (("ps-qam64", 10, 64, 9, 3.0), "adc_bits is 9"),
+    (("ps-qam16", 10, 64, 0, 0.0, "", "x"), "use ccdm"), (("ps-qam16", 10, 64, 4, 3.0), "AWGN only"), (("ps-qam64", 10, 64, 9, 3.0), "adc_bits is 9"),
     (("ps-qam64", 10, 64, 4, 30.0), "phase_noise_deg is 30")])
 @pytest.mark.parametrize("block", ["shaper_bc", "deshaper_cb"])
 def test_bad_settings_are_named(block, arguments, what):

@@ -76,6 +76,22 @@ def test_shaped_words_keep_their_composition_and_come_back(bits, rate, slope):
     assert not code.decode(rng.standard_normal(16200))[1].any()
 
 
+@pytest.mark.parametrize("bits, rate, slope", [(4, "3/5", 1), (6, "37/45", 2), (8, "7/9", 4)])
+def test_sphere_shaped_words_come_back(bits, rate, slope):
+    counts = composition(bits, slope)
+    code, other = (diffusion.pas_code(bits, rate, counts, m) for m in ("ess", "ccdm"))
+    payload = np.random.default_rng(bits).integers(0, 2, 2 * code.bits, dtype=np.uint8)
+    labels = code.encode(payload)
+    points = diffusion.qam(bits, [float(a) for a in code.amplitudes]).points
+    x = points[np.packbits(np.pad(labels.reshape(-1, bits), ((0, 0), (8 - bits, 0))), axis=1).ravel()]
+    assert np.mean(np.abs(x) ** 2) == pytest.approx(1, abs=0.02)
+    back, good = code.decode(10 * (2.0 * labels - 1))
+    assert good.all()
+    np.testing.assert_array_equal(back, payload)
+    # Both carry the same at this length, but for the spheres being several.
+    assert code.rate == pytest.approx(other.rate, abs=0.03)
+
+
 def test_rate_is_entropy_less_parity():
     counts = composition(6, 2.0)
     code = diffusion.pas_code(6, "37/45", counts)

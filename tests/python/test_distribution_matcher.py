@@ -94,6 +94,67 @@ def test_rate_loss_falls_with_length_like_theory():
         assert theory - 0.1 / n < matcher.rate_loss < theory + 1.1 / n
 
 
+@pytest.mark.parametrize("name", ["qam16", "qam64", "qam256"])
+@pytest.mark.parametrize("length", [64, 8192])
+def test_every_pmf_of_a_model_comes_back_from_spheres(name, length):
+    rng = np.random.default_rng(4)
+    shaper = diffusion.Shaper(f"ps-{name}", length, matcher="ess")
+    for snr in np.arange(-5, 25.1, 0.5 if length == 64 else 5):
+        code = shaper.code(snr)
+        assert code.pmf.sum() == pytest.approx(1) and code.rate_loss >= 0
+        bits = rng.integers(0, 2, 4 * code.bits, dtype=np.uint8)
+        bits[:code.bits], bits[code.bits:2 * code.bits] = 0, 1
+        back, bad = code.decode(code.encode(bits))
+        assert bad == 0
+        np.testing.assert_array_equal(back, bits)
+
+
+def test_spheres_of_hardware_pmfs_come_back():
+    rng = np.random.default_rng(5)
+    shaper = diffusion.Shaper("ps-qam64", 200, matcher="ess")
+    for snr, phase, bits in ((10, 0, 3), (15, 3, 4), (20, 6, 6), (25, 1, 5)):
+        hardware = {"phase_noise_deg": phase, "adc_bits": bits}
+        code = shaper.code(snr, hardware)
+        # -log p in steps of 1/8: close to the pmf that was asked for, not equal to it.
+        asked = shaper.pmf(snr, hardware)
+        assert np.sum(code.pmf * np.log2(np.maximum(code.pmf, 1e-300) / asked)) < 0.01
+        bits = rng.integers(0, 2, 20 * code.bits, dtype=np.uint8)
+        back, bad = code.decode(code.encode(bits))
+        assert bad == 0 and (back == bits).all()
+
+
+def test_spheres_lose_less_rate_in_short_blocks_at_the_same_energy():
+    for name, snr in (("qam16", 8.0), ("qam64", 12.0), ("qam256", 17.0)):
+        for length in (64, 256):
+            ccdm, ess = (diffusion.Shaper(f"ps-{name}", length, matcher=m) for m in ("ccdm", "ess"))
+            energy = np.abs(ccdm.constellation) ** 2
+            a, b = ccdm.code(snr), ess.code(snr)
+            assert b.rate_loss < a.rate_loss
+            assert b.pmf @ energy == pytest.approx(ccdm.pmf(snr) @ energy, rel=0.02)
+            assert b.rate > a.rate
+
+
+def test_mean_power_and_pmf_of_spheres():
+    shaper = diffusion.Shaper("ps-qam64", 128, matcher="ess")
+    code, rng = shaper.code(12.0), np.random.default_rng(6)
+    symbols = code.encode(rng.integers(0, 2, 4000 * code.bits, dtype=np.uint8))
+    x = shaper.points(12.0)[symbols]
+    assert np.mean(np.abs(x) ** 2) == pytest.approx(1, abs=5e-3)
+    np.testing.assert_allclose(np.bincount(symbols, minlength=64) / symbols.size, code.pmf, atol=1.5e-3)
+
+
+def test_matcher_travels_in_the_state():
+    shaper = diffusion.Shaper("ps-qam16", 256, matcher="ess")
+    bits = np.random.default_rng(7).integers(0, 2, 5000, dtype=np.uint8)
+    symbols, state = shaper.encode(bits, 9.0)
+    state = type(state).from_bytes(state.to_bytes())
+    assert state.matcher == "ess" and state.block_length == 256
+    for other in (shaper, diffusion.Shaper("ps-qam16", 1024)):
+        np.testing.assert_array_equal(other.decode(symbols, state), bits)
+    with pytest.raises(ValueError, match="ccdm .* or ess"):
+        diffusion.Shaper("ps-qam16", 256, matcher="huffman")
+
+
 def test_wrong_sizes_are_named():
     matcher = diffusion.distribution_matcher([32, 32])
     with pytest.raises(ValueError, match="whole blocks of 60"):

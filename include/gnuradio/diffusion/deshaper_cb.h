@@ -27,13 +27,15 @@ public:
     typedef std::shared_ptr<deshaper_cb> sptr;
 
     /*! \param model, snr_db, block_length, adc_bits, phase_noise_deg as in shaper_bc
-     *  \param length_tag_name tag to put on the first bit of a packet, or "" for none */
+     *  \param length_tag_name tag to put on the first bit of a packet, or "" for none
+     *  \param matcher that of the shaper */
     static sptr make(const std::string& model,
                      double snr_db = 15,
                      int block_length = 1024,
                      int adc_bits = 0,
                      double phase_noise_deg = 0,
-                     const std::string& length_tag_name = "");
+                     const std::string& length_tag_name = "",
+                     const std::string& matcher = "ccdm");
 
     //! For streams without tags; takes effect with the next block.
     virtual void set_snr_db(double snr_db) = 0;

@@ -3,6 +3,7 @@
 #include "dsp/distribution_matcher.h"
 #include "engine/exact_math.h"
 #include "dsp/shaping_code.h"
+#include "dsp/sphere_matcher.h"
 
 namespace py = pybind11;
 namespace dsp = gr::diffusion::dsp;
@@ -29,9 +30,10 @@ py::array_t<uint8_t> map_blocks(const byte_array& x, size_t from, size_t to, con
     return out;
 }
 
-template <typename T, typename Encode, typename Decode>
-void define_maps(py::class_<T>& c, const char* forward, const char* backward, Encode encode, Decode decode)
+template <typename Class, typename Encode, typename Decode>
+void define_maps(Class& c, const char* forward, const char* backward, Encode encode, Decode decode)
 {
+    using T = typename Class::type;
     c.def(forward,
           [=](const T& self, const byte_array& bits) {
               if (self.bits() == 0) { // one possible block, which carries nothing
@@ -80,16 +82,48 @@ void bind_distribution_matcher(py::module& m)
     define_maps(c, "match", "dematch", &matcher::match, &matcher::dematch);
 
     using code = dsp::shaping_code;
-    py::class_<code> s(m, "shaping_code",
+    using sphere = dsp::sphere_matcher;
+    py::class_<sphere, std::shared_ptr<sphere>> e(m, "sphere_matcher",
+        "Enumerative sphere shaping: blocks whose costs sum to at most a limit; exact bounded-precision trellis.");
+    e.def(py::init<const std::vector<uint32_t>&, double, size_t>(),
+          py::arg("costs"), py::arg("mean_cost"), py::arg("length"))
+        .def_static("of",
+                    [](const std::vector<double>& pmf, size_t length, const std::vector<uint32_t>& energy) {
+                        return std::const_pointer_cast<sphere>(sphere::of(pmf, length, energy));
+                    },
+                    py::arg("pmf"), py::arg("length"), py::arg("energy") = std::vector<uint32_t>(),
+                    "A sphere for a pmf: costs are the energies if given, else -ln p in steps of 1/8.")
+        .def_property_readonly("length", &sphere::length, "Symbols per block.")
+        .def_property_readonly("bits", &sphere::bits, "Bits per block.")
+        .def_property_readonly("costs", [](const sphere& self) {
+            std::vector<int64_t> c; // -1: never sent
+            for (uint32_t x : self.costs())
+                c.push_back(x == dsp::sphere_costs::never ? -1 : int64_t(x));
+            return c;
+        }, "Cost of each symbol; -1: never sent.")
+        .def_property_readonly("limit", &sphere::limit, "Largest total cost of the first sphere.")
+        .def_property_readonly("spheres", &sphere::spheres, "Spheres in a block.")
+        .def_property_readonly("mean_cost", &sphere::mean_cost, "Of a symbol, over all blocks.")
+        .def_property_readonly("pmf", [](const sphere& self) {
+            const auto p = self.pmf();
+            return py::array_t<double>(py::ssize_t(p.size()), p.data());
+        }, "Mean share of each symbol, float64.")
+        .def_property_readonly("entropy", &sphere::entropy, "Of the pmf, bits per symbol.")
+        .def_property_readonly("rate_loss", &sphere::rate_loss, "Entropy - bits / length.");
+    define_maps(e, "match", "dematch", &sphere::match, &sphere::dematch);
+
+    py::class_<code, std::shared_ptr<code>> s(m, "shaping_code",
         "Bits <-> blocks of shaped symbols: a matcher over classes, uniform bits within a class.");
     s.def(py::init<const std::vector<uint8_t>&, const std::vector<uint32_t>&>(),
           py::arg("class_of"), py::arg("composition"))
+        .def_static("sphere", &code::sphere, py::arg("class_of"), py::arg("class_pmf"), py::arg("length"),
+                    py::arg("energy") = std::vector<uint32_t>(), "The same with sphere shaping.")
         .def_property_readonly("length", &code::length, "Symbols per block.")
         .def_property_readonly("bits", &code::bits, "Bits per block.")
         .def_property_readonly("pmf", [](const code& self) {
             const auto p = self.pmf();
             return py::array_t<double>(py::ssize_t(p.size()), p.data());
-        }, "Exact pmf of a block over the symbol indices, float64 (M,).")
+        }, "Pmf over the symbol indices, float64 (M,): of every block (constant composition) or the mean of all (sphere).")
         .def_property_readonly("entropy", &code::entropy, "Of the pmf, bits per symbol.")
         .def_property_readonly("rate", &code::rate, "Bits per symbol.")
         .def_property_readonly("rate_loss", &code::rate_loss, "Entropy - rate, bits per symbol.");

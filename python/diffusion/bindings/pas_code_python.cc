@@ -81,10 +81,10 @@ void bind_pas_code(py::module& m)
 
     py::class_<pas_code, std::shared_ptr<pas_code>>(
         m, "pas_code", "Probabilistic amplitude shaping: code words of square Gray QAM whose amplitudes have a composition.")
-        .def(py::init([](int bits, const std::string& rate, const std::vector<uint32_t>& amplitudes) {
-                 return std::make_shared<pas_code>(bits, dvbs2_code::get(rate), amplitudes);
+        .def(py::init([](int bits, const std::string& rate, const std::vector<uint32_t>& amplitudes, const std::string& matcher) {
+                 return std::make_shared<pas_code>(bits, dvbs2_code::get(rate), amplitudes, matcher_from_name(matcher));
              }),
-             py::arg("bits_per_symbol"), py::arg("rate"), py::arg("amplitudes"))
+             py::arg("bits_per_symbol"), py::arg("rate"), py::arg("amplitudes"), py::arg("matcher") = "ccdm")
         .def_property_readonly("symbols", &pas_code::symbols, "Symbols of a word.")
         .def_property_readonly("bits", &pas_code::bits, "Payload bits of a word.")
         .def_property_readonly("rate", &pas_code::rate, "Payload bits a symbol.")

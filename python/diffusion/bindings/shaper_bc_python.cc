@@ -18,7 +18,8 @@ void bind_shaper_bc(py::module& m)
              py::arg("block_length") = 1024,
              py::arg("adc_bits") = 0,
              py::arg("phase_noise_deg") = 0,
-             py::arg("length_tag_name") = "")
+             py::arg("length_tag_name") = "",
+             py::arg("matcher") = "ccdm")
         .def("set_snr_db", &block::set_snr_db, py::arg("snr_db"))
         .def("set_hardware", &block::set_hardware, py::arg("adc_bits"), py::arg("phase_noise_deg"))
         .def("snr_db", &block::snr_db)

@@ -29,7 +29,11 @@ void bind_shaper_core(py::module& m)
     using core = dsp::shaper;
     py::class_<core, std::shared_ptr<core>>(
         m, "shaper_core", "A shaper model and its codes of one block length; Shaper is the friendly face of it.")
-        .def(py::init<const std::string&, size_t>(), py::arg("model"), py::arg("block_length"))
+        .def(py::init([](const std::string& model, size_t length, const std::string& matcher) {
+                 return std::make_shared<core>(model, length, dsp::matcher_from_name(matcher));
+             }),
+             py::arg("model"), py::arg("block_length"), py::arg("matcher") = "ccdm")
+        .def_property_readonly("matcher", [](const core& self) { return dsp::matcher_name(self.kind()); })
         .def_property_readonly("block_length", &core::block_length)
         .def_property_readonly("name", [](const core& self) { return self.prior().source().name(); })
         .def_property_readonly("snr_db", [](const core& self) { return self.prior().source().snr_db(); })
@@ -68,22 +72,26 @@ void bind_shaper_core(py::module& m)
              py::arg("index"))
         .def("pmf", &pmf, py::arg("index"), "The model's pmf, float64 (M,).")
         .def("code",
-             [](const core& self, uint32_t index) -> const dsp::shaping_code& { return self.at(index).code; },
-             py::arg("index"), py::return_value_policy::reference_internal)
+             [](const core& self, uint32_t index) {
+                 const auto link = self.at(index);
+                 return std::shared_ptr<dsp::shaping_code>(link, const_cast<dsp::shaping_code*>(&link->code));
+             },
+             py::arg("index"))
         .def("code_of_length", &core::code, py::arg("index"), py::arg("length"))
-        .def("amplitude", [](const core& self, uint32_t index) { return self.at(index).amplitude; },
+        .def("amplitude", [](const core& self, uint32_t index) { return self.at(index)->amplitude; },
              py::arg("index"))
         .def("points",
              [](const core& self, uint32_t index) {
-                 const auto& c = self.at(index).points;
+                 const auto link = self.at(index);
+                 const auto& c = link->points;
                  return py::array_t<std::complex<float>>(py::ssize_t(c.size()), c.data());
              },
              py::arg("index"), "The points as they are sent, complex64 (M,).")
         .def("decide",
              [](const core& self, uint32_t index, const complex_array& y) {
-                 const auto& link = self.at(index);
+                 const auto link = self.at(index);
                  py::array_t<uint8_t> out(y.size());
-                 self.decide(link, y.data(), out.mutable_data(), size_t(y.size()));
+                 self.decide(*link, y.data(), out.mutable_data(), size_t(y.size()));
                  return out;
              },
              py::arg("index"), py::arg("y"), "Indices of the nearest points, uint8 (n,).");

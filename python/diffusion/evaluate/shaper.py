@@ -127,35 +127,43 @@ def length(lengths=(64, 128, 256, 512, 1024, 2048, 4096, 8192)):
         levels = rail_levels(1 << MODELS[name] // 2)
         best = baseline.blahut_arimoto_awgn(levels, snr)[0]
         for n in lengths:
-            code = Shaper(f"ps-{name}", n).code(snr)
-            mi = baseline.mi_awgn_square(levels, code.pmf.reshape(levels.size, -1), snr)
-            rows.append(row("length", f"{name} block {n}", snr, "diffusion", mi, best, code.rate_loss))
+            for scheme, matcher in (("diffusion", "ccdm"), ("diffusion, spheres", "ess")):
+                code = Shaper(f"ps-{name}", n, matcher).code(snr)
+                mi = baseline.mi_awgn_square(levels, code.pmf.reshape(levels.size, -1), snr)
+                rows.append(row("length", f"{name} block {n}", snr, scheme, mi, best, code.rate_loss,
+                                rate_loss=code.rate_loss))
         uniform = baseline.mi_uniform(levels, snr)
         rows.append(row("length", f"{name} unshaped", snr, "uniform", uniform, best))
     return rows
 
 
 def speed(seed, lengths=(64, 1024, 8192), seconds=0.3):
-    """[{classes, length, encode and decode in Msym/s}] of the matcher alone, one thread, best of the runs."""
+    """[{matcher, classes, length, encode and decode in Msym/s}] of the matcher alone, one thread, CPU time, best of the
+    runs."""
     import time
-    from .. import distribution_matcher, quantize_composition
+    from .. import distribution_matcher, quantize_composition, sphere_matcher
 
     rng, out = np.random.default_rng(seed), []
-    for classes in (3, 10, 36, 256):
+    for kind, classes in (("ccdm", 3), ("ccdm", 10), ("ccdm", 36), ("ccdm", 256), ("ess", 4), ("ess", 16), ("ess", 64)):
         for n in lengths:
-            pmf = np.exp(-3 * np.linspace(0, 1, classes) ** 2)
-            matcher = distribution_matcher(quantize_composition(pmf, n))
+            if kind == "ccdm":
+                pmf = np.exp(-3 * np.linspace(0, 1, classes) ** 2)
+                matcher = distribution_matcher(quantize_composition(pmf, n))
+            else:  # one quadrant of 16-, 64-, 256-QAM
+                side = np.arange(math.isqrt(classes)) * (np.arange(math.isqrt(classes)) + 1) // 2
+                energy = np.add.outer(side, side).ravel()
+                matcher = sphere_matcher.of(np.exp(-3 * energy / energy.max()), n, energy.tolist())
             bits = rng.integers(0, 2, max(1, 200000 // n) * matcher.bits, dtype=np.uint8)
             symbols, best = matcher.match(bits), {}
             for name, f, x in (("encode", matcher.match, bits), ("decode", matcher.dematch, symbols)):
-                end, runs = time.perf_counter() + seconds / 2, []
-                while not runs or time.perf_counter() < end:
-                    start = time.perf_counter()
+                end, runs = time.thread_time() + seconds / 2, []
+                while not runs or time.thread_time() < end:
+                    start = time.thread_time()
                     f(x)
-                    runs.append(time.perf_counter() - start)
+                    runs.append(time.thread_time() - start)
                 best[f"{name}_msym_s"] = symbols.size / min(runs) / 1e6
-            out.append({"classes": classes, "length": n, **best})
-            print(f"matcher: {classes} classes, {n} symbols: encode {best['encode_msym_s']:.1f}, "
+            out.append({"matcher": kind, "classes": classes, "length": n, **best})
+            print(f"{kind}: {classes} symbols, blocks of {n}: encode {best['encode_msym_s']:.1f}, "
                   f"decode {best['decode_msym_s']:.1f} Msym/s")
     return out
 
@@ -225,8 +233,8 @@ def run(args):
         from .shaper_literature import literature
         rows += literature(args.seed)
     if "coded" in studies:
-        from .shaper_coded import coded, show as show_coded
-        rows += coded(args.seed, args.words)
+        from .shaper_coded import SETTINGS, coded, show as show_coded
+        rows += coded(args.seed, args.words, SETTINGS)
         show_coded(rows)
     found = summary(rows)
     show(rows)
