@@ -37,6 +37,9 @@ __version__ = version()
 
 def __getattr__(name):
     # ZMQ and gr-soapy are loaded by those who use them.
+    if name == "FittedShaper":
+        from .blackbox import FittedShaper
+        return FittedShaper
     if name == "remote_denoiser":
         from .remote_block import remote_denoiser
         return remote_denoiser

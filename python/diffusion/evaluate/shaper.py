@@ -4,8 +4,9 @@
 Studies: awgn (16-, 64-, 256-QAM), impaired (64-QAM through PA, phase noise and ADC), length (rate loss of
 the matcher), literature (16- and 64-QAM: noise at the link's SNR, reverse process, histogram; AWGN and
 Laplacian noise), coded (what arrives: amplitude shaping around an LDPC code against uniform with the best code),
-speed (of the matcher). mi_bits: I(X;Y) by quadrature (Laplacian: Monte Carlo); net_rate: mi_bits less the rate loss
-of the matcher at --block symbols, what an ideal code behind it would deliver.
+blackbox (the pmf found from samples of a link alone, judged by its law), geometric (trained points, with and without a
+pmf, AWGN), speed (of the matchers). mi_bits: I(X;Y) by quadrature (Laplacian: Monte Carlo); net_rate: mi_bits less the rate loss of the matcher at --block symbols, what an
+ideal code behind it would deliver.
 
 example:
     gr-diffusion evaluate shaper --json shaper.json --plots plots
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 MODELS = {"qam16": 4, "qam64": 6, "qam256": 8}
-STUDIES = ("awgn", "impaired", "length", "literature", "coded", "speed")
+STUDIES = ("awgn", "impaired", "length", "literature", "coded", "blackbox", "geometric", "speed")
 
 
 def add_arguments(parser):
@@ -236,6 +237,15 @@ def run(args):
         from .shaper_coded import SETTINGS, coded, show as show_coded
         rows += coded(args.seed, args.words, SETTINGS)
         show_coded(rows)
+    if "blackbox" in studies:
+        from .shaper_blackbox import blackbox
+        rows += blackbox(args.seed)
+        for r in rows:
+            if "reason" in r:
+                print(f"{r['setting']} {r['snr_db']} dB: {r['reason']}")
+    if "geometric" in studies:
+        from .shaper_autoencoder import geometric
+        rows += geometric(args.seed)
     found = summary(rows)
     show(rows)
     for name, values in found.items():

@@ -5,7 +5,8 @@ Algorithm: put Gaussian noise of the link's SNR on uniform QAM symbols, run the 
 that constellation, take the histogram of the nearest points as the pmf. Here with (a) the exact denoiser of
 the unshaped constellation and (b) a trained epsilon network; both ancestral, from the step that matches the
 SNR. With the exact reverse process the symbols return to the law they came from, the uniform one: what
-(a) and (b) shape, they shape by the error of finitely many steps and of the network.
+(a) and (b) shape, they shape by the error of finitely many steps and of the network. And (c) the papers' benchmark: a
+trainable constellation (points and pmf) with a neural demapper, for the noise at hand (shaper_autoencoder.py).
 """
 import numpy as np
 
@@ -83,6 +84,26 @@ def histogram(epsilon, points, snr_db, n, seed):
     return np.bincount(nearest, minlength=points.size) / n
 
 
+def dnn_rows(name, bits, seed, steps=2500):
+    """The papers' DNN benchmark, trained for the noise it meets: its demapper's rate, and its constellation with MAP."""
+    from ..baselines import shaper as baseline
+    from ..cli.common import progress
+    from ..square_grid import rail_levels
+    from .shaper import row
+    from .shaper_autoencoder import Autoencoder, information
+
+    rows, levels = [], rail_levels(1 << bits // 2)
+    for noise in ("AWGN", "Laplacian"):
+        net = Autoencoder(1 << bits, noise, "joint", seed, steps)
+        for snr in progress(SNRS, desc=f"DNN {name} {noise}"):
+            best = baseline.blahut_arimoto_awgn(levels, snr)[0] if noise == "AWGN" else None
+            points, pmf = net.constellation(snr)
+            mi = information(points, pmf, snr) if best else mi_laplace(points, pmf, snr, seed=seed)
+            rows.append(row("literature", f"{name} {noise}", snr, "DNN, its demapper", net.rate(snr), best))
+            rows.append(row("literature", f"{name} {noise}", snr, "DNN, MAP", mi, best))
+    return rows
+
+
 def mi_laplace(points, pmf, snr_db, n=100000, seed=1):
     """I(X;Y), bits, with Laplacian noise per rail of the same variance, by Monte Carlo through the true law."""
     from ..metrics import mutual_information_samples
@@ -122,4 +143,5 @@ def literature(seed, n=20000):
                 mi = mi_laplace(points, pmf, snr, seed=seed)
                 rows.append(row("literature", f"{name} Laplacian", snr, scheme, mi, None))
             rows.append(row("literature", f"{name} AWGN", snr, "capacity", baseline.capacity(snr), best))
+        rows += dnn_rows(name, bits, seed)
     return rows
