@@ -7,7 +7,7 @@ held-out samples. Beside them the optimum that knows the law.
 """
 import numpy as np
 
-SYMBOLS = 60000
+SYMBOLS = 240000
 LEVELS = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.65, 1.8)
 
 
