@@ -28,6 +28,7 @@ from .noise import NoiseLaw
 from .ofdm import ofdm_rx, ofdm_tx
 from .sequence import SequenceReceiver
 from .sequence_block import sequence_receiver
+from .shaped_words import shaped_decoder, shaped_parity, shaped_payload_bits
 from .shaper import Shaper, ShapingState
 from .receiver import Receiver
 from .waveforms import OfdmWaveform, PulseWaveform

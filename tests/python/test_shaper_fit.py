@@ -13,7 +13,7 @@ SHAPER = diffusion.Shaper("ps-qam16", 1024)
 POINTS = SHAPER.constellation.astype(complex)
 
 
-def recording(snr_db, n=16000, levels=(1.0, 1.2, 1.4), seed=1):
+def recording(snr_db, n=60000, levels=(1.0, 1.2), seed=1):
     """(x, y, level) over AWGN; noise is that SNR below unit power."""
     rng = np.random.default_rng(seed)
     level = np.resize(levels, n)

@@ -84,7 +84,7 @@ def histogram(epsilon, points, snr_db, n, seed):
     return np.bincount(nearest, minlength=points.size) / n
 
 
-def dnn_rows(name, bits, seed, steps=2500):
+def dnn_rows(name, bits, seed, steps=2500, snrs=SNRS):
     """The papers' DNN benchmark, trained for the noise it meets: its demapper's rate, and its constellation with MAP."""
     from ..baselines import shaper as baseline
     from ..cli.common import progress
@@ -95,7 +95,7 @@ def dnn_rows(name, bits, seed, steps=2500):
     rows, levels = [], rail_levels(1 << bits // 2)
     for noise in ("AWGN", "Laplacian"):
         net = Autoencoder(1 << bits, noise, "joint", seed, steps)
-        for snr in progress(SNRS, desc=f"DNN {name} {noise}"):
+        for snr in progress(snrs, desc=f"DNN {name} {noise}"):
             best = baseline.blahut_arimoto_awgn(levels, snr)[0] if noise == "AWGN" else None
             points, pmf = net.constellation(snr)
             mi = information(points, pmf, snr) if best else mi_laplace(points, pmf, snr, seed=seed)
@@ -117,7 +117,7 @@ def mi_laplace(points, pmf, snr_db, n=100000, seed=1):
     return float(mutual_information_samples(law, index, pmf).mean())
 
 
-def literature(seed, n=20000):
+def literature(seed, n=20000, snrs=SNRS, steps=2500):
     from .. import Shaper
     from ..baselines import shaper as baseline
     from ..cli.common import progress
@@ -128,8 +128,8 @@ def literature(seed, n=20000):
     for name, bits in (("qam16", 4), ("qam64", 6)):
         points, levels, model = square_qam(bits), rail_levels(1 << bits // 2), Shaper(f"ps-{name}")
         networks = {"literature, exact denoiser": exact_network(points),
-                    "literature, trained DDPM": trained_network(points, seed)}
-        for snr in progress(SNRS, desc=f"literature {name}"):
+                    "literature, trained DDPM": trained_network(points, seed, steps)}
+        for snr in progress(snrs, desc=f"literature {name}"):
             rail, best = (baseline.blahut_arimoto_awgn(levels, snr)[i] for i in (1, 0))
             mb = baseline.maxwell_boltzmann(levels, snr)[1]
             pmfs = {"uniform": np.full(points.size, 1 / points.size),
@@ -143,5 +143,5 @@ def literature(seed, n=20000):
                 mi = mi_laplace(points, pmf, snr, seed=seed)
                 rows.append(row("literature", f"{name} Laplacian", snr, scheme, mi, None))
             rows.append(row("literature", f"{name} AWGN", snr, "capacity", baseline.capacity(snr), best))
-        rows += dnn_rows(name, bits, seed)
+        rows += dnn_rows(name, bits, seed, steps, snrs)
     return rows

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every study of `evaluate shaper` gives rows of the same keys; small runs."""
+import math
+
+import pytest
+from gnuradio.diffusion.evaluate import shaper
+
+KEYS = {"study", "setting", "snr_db", "scheme", "mi_bits", "percent_of_ba", "net_rate"}
+
+
+def coded():
+    from gnuradio.diffusion.evaluate.shaper_coded import coded
+    return coded(1, 2, ("AWGN",), ("7/9",))
+
+
+def blackbox():
+    from gnuradio.diffusion.evaluate.shaper_blackbox import LINKS, blackbox
+    return blackbox(1, 40000, {"AWGN": LINKS["AWGN"]})
+
+
+def literature():
+    pytest.importorskip("torch")
+    from gnuradio.diffusion.evaluate.shaper_literature import literature
+    return literature(1, 200, snrs=(10,), steps=3)
+
+
+def geometric():
+    pytest.importorskip("torch")
+    from gnuradio.diffusion.evaluate.shaper_autoencoder import geometric
+    return geometric(1, 3, (10,))
+
+
+@pytest.mark.parametrize("study", [lambda: shaper.awgn(30, 256), lambda: shaper.length((64,)), coded, blackbox, literature, geometric,
+                                   lambda: shaper.impaired(256, (15,), (0,), (3,))],
+                         ids=["awgn", "length", "coded", "blackbox", "literature", "geometric", "impaired"])
+def test_rows_have_the_keys(study):
+    rows = study()
+    assert rows and len({r["scheme"] for r in rows}) > 1
+    for r in rows:
+        assert KEYS <= set(r)
+        assert isinstance(r["setting"], str) and math.isfinite(r["snr_db"]) and r["net_rate"] < 8.001
+        assert r["mi_bits"] is None or -1.5 < r["mi_bits"] < 8.001  # an untrained demapper may be below zero
+        if r["percent_of_ba"] is not None and r["scheme"] not in ("capacity", "both", "geometric", "DNN, MAP", "DNN, its demapper"):
+            assert r["percent_of_ba"] < 100.01
+
+
+def test_the_bound_for_bits_is_that_of_the_awgn_link():
+    """Bit-metric decoding of uniform 16 points of 64-QAM's rates: known values of BICM capacity, and the gain is in line."""
+    import numpy as np
+    from gnuradio.diffusion.baselines import shaper as baseline
+    from gnuradio.diffusion.evaluate.shaper_bounds import bit_metric_gain, of_link
+    from gnuradio.diffusion.square_grid import rail_levels
+
+    mi, bits = of_link("AWGN", np.full(64, 1 / 64), 12.0)
+    assert mi == pytest.approx(baseline.mi_uniform(rail_levels(8), 12.0), abs=2e-3)
+    assert mi - 0.12 < bits < mi
+    assert 0.8 < bit_metric_gain("AWGN", 4.0) < 0.95
