@@ -82,12 +82,13 @@ class shaped_parity(gr.sync_block):
 
 class shaped_decoder(gr.basic_block):
     """Inputs: soft bits (tags scaled by a demapper or not at all do not matter) and the received symbols with their tags
-    "shaping". Output: the symbols of the decoded words. Messages: "snr" (snr_db . dB), "noise" (noise_var . E|n|^2)."""
+    "shaping". Output: the symbols of the decoded words. Messages: "snr" (snr_db . dB less margin_db, for what changes until it is heeded), "noise" (noise_var . E|n|^2)."""
 
-    def __init__(self, model="ps-qam64", code="11/15", iterations=50):
+    def __init__(self, model="ps-qam64", code="11/15", iterations=50, margin_db=0.0):
         gr.basic_block.__init__(self, "shaped_decoder", [np.float32, np.complex64], [np.complex64])
-        self._words, self._iterations = _Words(model, code), int(iterations)
+        self._words, self._iterations, self._margin = _Words(model, code), int(iterations), float(margin_db)
         self.set_output_multiple(self._words.symbols)
+        self.set_relative_rate(1.0 / self._words.width)  # so that the buffer before it holds two words of soft bits
         self.set_tag_propagation_policy(gr.TPP_DONT)
         for port in ("snr", "noise"):
             self.message_port_register_out(pmt.intern(port))
@@ -118,7 +119,7 @@ class shaped_decoder(gr.basic_block):
             x = w.core.points(index)[w.labels(w.fill(bits))]
             outputs[0][:w.symbols] = x
             noise_var = max(float(np.mean(np.abs(np.nan_to_num(y) - x) ** 2)), 1e-9)
-            for port, key, value in (("snr", "snr_db", -10 * np.log10(noise_var)), ("noise", "noise_var", noise_var)):
+            for port, key, value in (("snr", "snr_db", -10 * np.log10(noise_var) - self._margin), ("noise", "noise_var", noise_var)):
                 self.message_port_pub(pmt.intern(port), pmt.cons(pmt.intern(key), pmt.from_double(value)))
         for t in tags:
             self.add_item_tag(0, self.nitems_written(0), t.key, t.value)
