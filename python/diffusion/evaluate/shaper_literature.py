@@ -99,7 +99,7 @@ def dnn_rows(name, bits, seed, steps=2500, snrs=SNRS):
             best = baseline.blahut_arimoto_awgn(levels, snr)[0] if noise == "AWGN" else None
             points, pmf = net.constellation(snr)
             mi = information(points, pmf, snr) if best else mi_laplace(points, pmf, snr, seed=seed)
-            rows.append(row("literature", f"{name} {noise}", snr, "DNN, its demapper", net.rate(snr), best))
+            rows.append(row("literature", f"{name} {noise}", snr, "DNN, its demapper", mi - net.loss(snr), best))
             rows.append(row("literature", f"{name} {noise}", snr, "DNN, MAP", mi, best))
     return rows
 
