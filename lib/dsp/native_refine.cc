@@ -40,8 +40,12 @@ void native_demodulator::demap(native_frame& frame)
 void native_demodulator::decode(native_frame& frame, std::vector<float>* posterior)
 {
     try {
-        frame.payload = d_format.decode_payload(frame.header, frame.llr.data(), posterior);
+        // Nearly all frames arrive: what costs a second decoder is asked for when one did not.
+        const bool later = posterior && payload_code::posterior_costs(frame.header.code);
+        frame.payload = d_format.decode_payload(frame.header, frame.llr.data(), later ? nullptr : posterior);
         frame.payload_ok = crc32(frame.payload.data(), frame.payload.size()) == frame.header.payload_crc;
+        if (later && !frame.payload_ok)
+            d_format.decode_payload(frame.header, frame.llr.data(), posterior);
     } catch (const std::exception&) { // a code this installation lacks: the frame is lost, not the stream
         frame.payload.clear();
     }

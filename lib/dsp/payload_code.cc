@@ -363,6 +363,8 @@ DIFFUSION_VECTORISE void quantise(const float* __restrict llr, float gain, uint8
 
 } // namespace
 
+bool payload_code::posterior_costs(fec code) { return convolutional(code); }
+
 void payload_code::decode(const float* llr, uint8_t* bits, float* posterior)
 {
     auto& d = *d_impl;

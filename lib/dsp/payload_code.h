@@ -46,6 +46,8 @@ public:
     /*! \param posterior coded_bits() values: LLRs of the coded bits after decoding. Soft decoders give theirs
      *         (ldpc-1/2; cc by max-log BCJR on top of the Viterbi decoder's bits), the others what they were given. */
     void decode(const float* llr, uint8_t* bits, float* posterior = nullptr);
+    //! Whether decode() takes much longer with a posterior (cc: many times).
+    static bool posterior_costs(fec code);
 
     //! coded_bits() without building the code (for the header's airtime calculation).
     static size_t coded_bits(fec code, size_t information_bits);
