@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Show the figures that link_metrics publishes, as they come: a line each, a live plot, or a picture for machines without a screen.
+"""Show the figures that link_metrics publishes, as they come: a line each, a live plot, or a picture file.
 
 example:
     gr-diffusion watch tcp://127.0.0.1:5599
