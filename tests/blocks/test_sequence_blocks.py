@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """sequence_receiver and interference_receiver in flowgraphs: the same numbers as without one, and what hurts them."""
+import subprocess
+import sys
+
 import numpy as np
 import pmt
 import pytest
+import yaml
 from gnuradio import blocks, diffusion, gr
 from gnuradio.diffusion import metrics
 from gnuradio.diffusion.evaluate import receiver_interference, receiver_memory
@@ -167,3 +171,34 @@ def test_what_hurts_is_counted_and_stops_nothing(tmp_path):
                         (lambda: diffusion.interference_receiver("qpsk", tmp_path / "no.npz"), "no.npz")):
         with pytest.raises((ValueError, OSError), match=words):
             make()
+
+
+def test_descriptions_make_programs_that_run(tmp_path):
+    """grcc makes the three blocks, both waveforms, and what it made runs."""
+    law = diffusion.InterferenceLaw(np.ones(1), np.eye(8)[None], np.ones((1, 8)))
+    law.save(tmp_path / "law.npz")
+    state = {"states": {"coordinate": [0, 0], "rotation": 0, "state": "enabled"}}
+    block = lambda name, kind, **parameters: {"name": name, "id": kind, "parameters": parameters, **state}
+    sinks = [block(f"{kind}_{i}", "blocks_null_sink", type=kind) for i in range(3) for kind in ("complex", "float")]
+    receivers = [block("r0", "diffusion_sequence_receiver", format="ofdm", nfft="256", tones="range(1, 81)"),
+                 block("r1", "diffusion_sequence_receiver", format="pulses", symbols="64", constellation="qam16"),
+                 block("r2", "diffusion_interference_receiver", law=str(tmp_path / "law.npz"), block="64")]
+    wires = [["source", "0", "head", "0"], ["head", "0", "undo", "0"]]
+    for i, receiver in enumerate(receivers):
+        wires += [["undo", "0", receiver["name"], "0"], [receiver["name"], "0", f"complex_{i}", "0"],
+                  [receiver["name"], "1", f"float_{i}", "0"]]
+    graph = {"options": {"parameters": {"id": "memory", "generate_options": "no_gui", "run_options": "run",
+                                        "output_language": "python"}, **state},
+             "blocks": [block("source", "analog_noise_source_x", type="complex", noise_type="analog.GR_GAUSSIAN",
+                              amp="0.5", seed="1"),
+                        block("head", "blocks_head", type="complex", num_items="6000"),
+                        block("undo", "diffusion_sequence_denoiser_cc", gain="1+0.1j"), *receivers, *sinks],
+             "connections": wires, "metadata": {"file_format": 1}}
+    (tmp_path / "memory.grc").write_text(yaml.safe_dump(graph))
+    made = subprocess.run([sys.executable, "/usr/bin/grcc", "-o", str(tmp_path), str(tmp_path / "memory.grc")],
+                          capture_output=True, text=True, timeout=120)
+    program = tmp_path / "memory.py"
+    assert program.is_file(), made.stdout[-3000:] + made.stderr[-3000:]
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=120,
+                          stdin=subprocess.DEVNULL, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
