@@ -27,8 +27,8 @@ constexpr double pooled_fitted = 0.02, pooled_unfitted = 0.03, pooled_per_known 
 constexpr double unused_limit = 2, unused_per_symbol = 1.5;
 constexpr double range_margin_db = 1;
 
-//! Few distinct values among the first rails: a converter of at most about 6 bits.
-bool on_grid(const std::complex<float>* y, size_t n)
+//! Distinct magnitudes among the first rails if they are few, as of a converter of at most about 6 bits; else 0.
+size_t levels_of(const std::complex<float>* y, size_t n)
 {
     float seen[64];
     size_t distinct = 0;
@@ -41,10 +41,10 @@ bool on_grid(const std::complex<float>* y, size_t n)
         if (found)
             continue;
         if (distinct == 48)
-            return false;
+            return 0;
         seen[distinct++] = v;
     }
-    return true;
+    return distinct;
 }
 
 } // namespace
@@ -120,8 +120,8 @@ void input_guard::prepare()
     }
     d_power = variance + signal;
     d_cells.prepare(d_law.link(), d_noise_var);
-    // Symbols that always fall into one cell of a converter have no variance; the noise is still what was said.
-    d_snr = 10 * std::log10(std::max(signal, 1e-12) / std::max(variance, d_noise_var));
+    // Not of the law's own power and variance: a converter bends both.
+    d_snr = -10 * std::log10(d_noise_var);
 }
 
 //! One round of expectation maximisation; returns the new factor of the variances, and the shares in d_share.
@@ -203,14 +203,15 @@ input_report input_guard::test(const std::complex<float>* y, size_t n)
             if (d_weight[k] > 0)
                 chance[std::upper_bound(edges, edges + cells - 1, distance[k]) - edges] += double(d_weight[k] / total);
     }
-    const bool grid = on_grid(y, n);
+    const size_t levels = levels_of(y, n);
+    const bool grid = levels > 0;
     if (grid)
         r.shape = d_cells.distance(y, n);
     for (size_t c = 0; c < cells && !grid; c++)
         r.shape += std::pow(chance[c] / double(n) - 1.0 / cells, 2) * cells;
     for (size_t k = 0; k < m; k++)
         r.unused += std::pow(d_share[k] / double(n) - 1 / double(m), 2) * double(m);
-    r.reason = judge(r, n, grid);
+    r.reason = judge(r, n, levels);
     if (!r.reason.empty() || grid) {
         d_pool = 0;
     } else {
@@ -233,14 +234,18 @@ double input_guard::pooled_limit() const
     return (known > 0 ? pooled_fitted + pooled_per_known / known : pooled_unfitted) + pooled_per_block / double(d_pool);
 }
 
-std::string input_guard::judge(const input_report& r, size_t n, bool grid) const
+std::string input_guard::judge(const input_report& r, size_t n, size_t levels) const
 {
     const double m = double(d_points.size());
-    if (r.power < (grid ? grid_power_low : power_low) || r.power > (grid ? grid_power_high : power_high))
+    const bool grid = levels > 0;
+    if (levels == 1) // one bit says nothing of the level
+        ;
+    else if (r.power < (grid ? grid_power_low : power_low) || r.power > (grid ? grid_power_high : power_high))
         return "level";
     if (d_said && r.noise > (d_law.fitted() ? noise_fitted : noise_unfitted) && !grid)
         return "noise";
-    if (d_snr < d_range.first - range_margin_db || d_snr > d_range.second + range_margin_db)
+    // On a grid an estimate may find no noise at all.
+    if (d_snr < d_range.first - range_margin_db || (d_snr > d_range.second + range_margin_db && (d_said || !grid)))
         return "range";
     if (d_gaussian && r.shape > (grid ? cells_limit : shape_limit) + shape_per_symbol / double(n))
         return "shape";

@@ -82,7 +82,7 @@ private:
     void prepare();
     double refine(size_t n, double scale);
     double pooled_limit() const;
-    std::string judge(const input_report& r, size_t n, bool grid) const;
+    std::string judge(const input_report& r, size_t n, size_t levels) const;
     bool conclude();
     bool jumped(const std::complex<float>* y, size_t n);
 

@@ -135,6 +135,26 @@ def test_the_guard_writes_the_linear_receiver(tmp_path, monkeypatch):
     np.testing.assert_allclose(rx(z, 0.02)[1], wanted(z, 0.02)[1], atol=1e-4)
 
 
+def test_no_fit_is_worse_than_linear_where_there_is_nothing_to_fit():
+    """50 known symbols in white noise, some of them labelled wrong: whatever is taken costs next to nothing, and most is
+    not taken; the guard says which."""
+    rx, clean, kept, lost = diffusion.Receiver("rx-qam16"), hardware.Hardware(), 0, []
+    for seed in range(8):
+        rng = np.random.default_rng([seed, 5])
+        index, y = link(50, 100 + seed, clean)
+        said = np.where(rng.random(50) < (0.06 if seed % 2 else 0), rng.integers(0, 16, 50), index)
+        made = guarded_fit.guarded(rx, capture.from_symbols(POINTS[said], y))
+        fresh, z = link(10000, 200 + seed, clean)
+        bits = metrics.labels(4)[fresh]
+        linear = guarded_fit._linear(rx, POINTS[said], y, made.noise_var)
+        mine, base = (metrics.gmi(bits, r(z, made.noise_var, adapt=False)[1]) for r in (made.receiver, linear))
+        kept += made.kept
+        lost.append(base - mine)
+        assert ("the fit is taken" if made.kept else "the linear receiver stays") in made.reason
+        assert made.kept or lost[-1] == 0
+    assert max(lost) < 0.03 and kept <= 4
+
+
 @pytest.mark.parametrize("arrays, says", [
     (dict(x=POINTS[:4], y=POINTS[:4]), "too few"),
     (dict(x=POINTS, y=POINTS[:9]), "16 symbols and y 9"),

@@ -34,7 +34,7 @@ class InContext(nn.Module):
 
     def forward(self, pairs, y, noise_db):
         h = self.read(self._features(pairs))
-        n = torch.log10(torch.full_like(noise_db, float(pairs.shape[1])))
+        n = torch.log10(torch.full_like(noise_db, float(min(pairs.shape[1], MOST_PAIRS))))
         context = torch.cat([h.mean(1), h.std(1), noise_db / 10, n], -1)[:, None].expand(-1, y.shape[1], -1)
         re, im = y[..., :1], y[..., 1:]
         return self.answer(torch.cat([re, im, re * re, im * im, re * im, context], -1))

@@ -32,6 +32,11 @@ def add_arguments(parser):
     common_options(parser)
 
 
+def trained_range(rx):
+    """SNR range that the guard holds a receiver to: training's, where the network decides (guard_stage.cc)."""
+    return rx.snr_db if rx.choice in ("ideal", "network") else (-200.0, 200.0)
+
+
 def bad_blocks(law, snr_db, y, noise_var=None):
     """Reasons of the blocks of y ('' for a good one), each judged by itself."""
     guard = diffusion.input_guard(law, snr_db)
@@ -76,7 +81,7 @@ def fitted_run(rx, hw, snr, known, said, rng):
     over = lambda index: hw.transmit(points, index, snr, int(rng.integers(2 ** 62)))
     index = send(known)
     fit = rx.fit(points[index], over(index), noise)
-    return alarms(bad_blocks(fit.law, fit.snr_db, over(send(RUN * 512)), noise if said else None))
+    return alarms(bad_blocks(fit.law, trained_range(fit), over(send(RUN * 512)), noise if said else None))
 
 
 def false_alarms(links=100, seed=1, least_bits=1):
@@ -126,7 +131,7 @@ def ideal_rows(runs, seed):
 
 def watch(rx, good, bad, noise_var):
     """(reason or '', delay) of a stream that turns bad; None where the good part raised it."""
-    guard, n = diffusion.input_guard(rx.law, rx.snr_db), diffusion.input_guard.block
+    guard, n = diffusion.input_guard(rx.law, trained_range(rx)), diffusion.input_guard.block
     guard.set_sparing(False)
     good, bad = np.asarray(good, np.complex64), np.asarray(bad, np.complex64)
     guard.set_noise_var(noise_var or diffusion.estimate_noise_var(rx.law, good), noise_var is not None)

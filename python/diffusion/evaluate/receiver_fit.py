@@ -15,6 +15,7 @@ from ..cli.common import progress
 from ..train import hardware
 
 KNOWN = (50, 500, 5000)
+LINKS = 40
 TITLES = {"linear": "linear", "widely-linear": "widely linear + cubic", "class-gaussian": "class-conditional Gaussian",
           "in-context": "in-context network", "fit": "`fit receiver`"}
 
@@ -96,11 +97,11 @@ def table(rows):
 
 
 def measure_study(args, names):
-    """For evaluate receiver --study fit; --symbols: fresh ones of a link (20000)."""
+    """For evaluate receiver --study fit; --symbols: fresh ones of a link (10000)."""
     from ..baselines import in_context
     points = diffusion.Receiver("rx-qam16").constellation
-    print("training the in-context receiver", flush=True)
+    print("training the in-context receiver (two minutes)", flush=True)
     demap = in_context.train(points, args.seed, log=lambda text: print(text, flush=True))
-    rows = measure(100, args.symbols or 20000, args.known or KNOWN, args.seed, demap)
+    rows = measure(LINKS, args.symbols or 10000, args.known or KNOWN, args.seed, demap)
     print(f"\nrandom hardware, 16-QAM, 8 to 32 dB\n\n{table(rows)}")
     return rows
