@@ -64,7 +64,8 @@ def gmi_scale(bits, llr):
     """The single scaling of the LLRs that maximises the GMI (convex; golden section on a log axis)."""
     signed = np.where(np.asarray(bits) != 0, 1.0, -1.0) * np.asarray(llr, np.float64)
     ratio = (np.sqrt(5) - 1) / 2
-    lo, hi = np.log(1e-3), np.log(1e3)
+    # Hopelessly sure LLRs (a linear receiver's that saw no noise in few symbols) want far less than a thousandth.
+    lo, hi = np.log(1e-3 / max(1.0, np.abs(signed).max(initial=0) / 100)), np.log(1e3)
     f = lambda u: _loss(signed, np.exp(u)).mean()
     a, b = hi - ratio * (hi - lo), lo + ratio * (hi - lo)
     fa, fb = f(a), f(b)
