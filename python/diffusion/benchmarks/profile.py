@@ -19,7 +19,8 @@ STAGES = [
                                 r"next_row|eliminate|add_reversed|all_stages|small_fft|feature_columns|update_gamma|"
                                 r"column_means|modulate\b|pilot_stage|N_AVX|N_SSE"),
     ("estimator: LMMSE", r"lmmse|to_taps|to_carriers|invert_hermitian"),
-    ("frame synchronisation", r"frame_sync|correlate|preamble|lag_products|coherence|running_sums"),
+    ("channel that moves", r"channel_tracker|dsp::\(anonymous namespace\)::dot"),
+    ("frame synchronisation", r"frame_sync|correlate_all|preamble|lag_products|coherence|running_sums"),
     ("phase tracker", r"phase_tracker|atan2"),
     ("demapper: MAP, decisions", r"qam::|soft_bit|level_metrics"),
     ("decoder, CRC, EVM", r"payload_code|native_format|quantise|sum_of_sizes|libgnuradio-fec|viterbi|libvolk|ldpc|"
@@ -44,16 +45,37 @@ def measure(seconds=8.0, seed=1):
 def _chain(perf, name, seconds, seed):
     with tempfile.TemporaryDirectory() as folder:
         data = os.path.join(folder, "perf.data")
-        job = [sys.executable, "-c", f"from gnuradio.diffusion.benchmarks import profile; "
-                                     f"profile.run_chain({name!r}, {seconds!r}, {seed!r})"]
-        done = subprocess.run([perf, "record", "-q", "-F", "1999", "-o", data, *job], capture_output=True, text=True)
-        if done.returncode or not os.path.exists(data):
-            why = done.stderr.strip().splitlines()
-            raise NoProfiler("perf cannot record here (kernel.perf_event_paranoid at 2 or less is needed): "
-                             + (why[-1] if why else "it says nothing"))
+        _record(perf, data, ["-F", "1999"], name, seconds, seed)
         report = subprocess.run([perf, "report", "-i", data, "--stdio", "--no-children", "-g", "none", "-t", ";",
                                  "-F", "overhead,comm,dso,symbol"], capture_output=True, text=True)
     return add_up(report.stdout)
+
+
+def _record(perf, data, options, name, seconds, seed):
+    job = [sys.executable, "-c", f"from gnuradio.diffusion.benchmarks import profile; "
+                                 f"profile.run_chain({name!r}, {seconds!r}, {seed!r})"]
+    done = subprocess.run([perf, "record", "-q", *options, "-o", data, *job], capture_output=True, text=True)
+    if done.returncode or not os.path.exists(data):
+        why = done.stderr.strip().splitlines()
+        raise NoProfiler("perf cannot record here (kernel.perf_event_paranoid at 2 or less is needed): "
+                         + (why[-1] if why else "it says nothing"))
+
+
+def flame_graph(path, seconds=4.0, seed=1, name="diffusion"):
+    """Picture of the call stacks of a chain's receiver, to a file (.png, .svg, .pdf)."""
+    from . import flame
+    perf = shutil.which("perf")
+    if perf is None:
+        raise NoProfiler("perf is not installed: apt install linux-perf")
+    with tempfile.TemporaryDirectory() as folder:
+        data = os.path.join(folder, "perf.data")
+        _record(perf, data, ["-F", "499", "--call-graph", "dwarf,8192"], name, seconds, seed)
+        script = subprocess.run([perf, "script", "-i", data, "--no-inline", "-F", "comm,ip,sym"], capture_output=True, text=True,
+                                errors="replace")
+    try:
+        flame.draw(script.stdout, path, f"ofdm_rx, {name} chain")
+    except ValueError as e:
+        raise NoProfiler(f"perf: {e}") from e
 
 
 def run_chain(name, seconds, seed):

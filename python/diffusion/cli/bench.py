@@ -23,6 +23,8 @@ def add_arguments(parser):
                              "as it is")
     parser.add_argument("--profile", action="store_true",
                         help="profile the receiver chains with perf (Debian: linux-perf) instead of benchmarks")
+    parser.add_argument("--plot", type=Path, metavar="FILE",
+                        help="with --profile: flame graph of the diffusion chain (.png, .svg, .pdf)")
     parser.add_argument("--write", type=Path, metavar="FILE",
                         help="where the tables go (docs/benchmarks.md if there is such a folder; not with --quick)")
 
@@ -61,6 +63,8 @@ def run_profile(args):
 
     try:
         results = profile.measure(3.0 if args.quick else 8.0, args.seed)
+        if args.plot:
+            profile.flame_graph(args.plot, 2.0 if args.quick else 4.0, args.seed)
     except profile.NoProfiler as e:
         raise JobError(str(e)) from e
     text = profile.markdown(results)
