@@ -25,6 +25,7 @@ from .virtual_link import VirtualLink
 MODULATIONS = {"bpsk": 1, "qpsk": 2, "qam16": 4, "qam64": 6, "qam256": 8}
 PILOTS = ("full", "half", "quarter")
 ALL_PILOTS = "native-full"  # beside fewer pilots: the same packets in frames that have all of them
+UNIFORM = "native-uniform"  # beside shaped frames: the same packets on equally likely points
 LENGTH_TAG = "packet_len"
 CHAINS = {"classical": ("lmmse", "map"), "diffusion": ("diffusion", "diffusion")}
 
@@ -66,6 +67,14 @@ class Settings:
         fec, index, _ = self.mode()
         bits = compiled.shaped_code(MODULATIONS[self.modulation], fec, index).bits
         return dataclasses.replace(self, fec=fec, payload=bits // 8)
+
+    def uniform(self):
+        """Shaped settings -> those of the same packets, unshaped: the lowest code of the family that holds one in a word
+        (shortened to it); None if there is none."""
+        for rate in ("3/5", "2/3", "11/15", "7/9", "37/45", "8/9"):
+            if compiled.ldpc_code(rate).k >= 8 * self.payload + 32:  # payload and checksum
+                return dataclasses.replace(self, shaping=False, fec=f"dvbs2-{rate}")
+        return None
 
     @property
     def ours(self):
@@ -184,7 +193,9 @@ class Transmission:
 
 def transmitter(settings, waveform):
     """The blocks from tagged packets to IQ of unit mean power, in a list to connect."""
-    if waveform in ("native", ALL_PILOTS):
+    if waveform == UNIFORM:
+        settings = settings.uniform()
+    if waveform in ("native", ALL_PILOTS, UNIFORM):
         tx = ofdm_tx("stream", settings.modulation, settings.fec,
                      pilots="full" if waveform == ALL_PILOTS else settings.pilots)
         if settings.shaping:
@@ -360,6 +371,8 @@ def send(points, packets, shorter, progress):
     first, waveforms = points[0], ("native",) if points[0].shaping else ("stock", "native")
     if first.pilots != "full":
         waveforms += (ALL_PILOTS,)
+    if first.shaping and first.uniform():
+        waveforms += (UNIFORM,)
     if first.device == "loopback" or driver_of(first.device) == "loopback":
         with VirtualLink() as radio:
             if not first.ours:
@@ -390,9 +403,12 @@ def one_point(settings, sent, progress):
     for name, (estimator, demapper) in CHAINS.items():
         progress(f"{name} receiver ({estimator}, {demapper})")
         receptions[name] = (receive(sent["native"].iq, estimator, demapper), sent["native"])
+    if UNIFORM in sent:
+        progress("diffusion receiver, uniform constellation")
+        receptions["uniform, diffusion"] = (receive(sent[UNIFORM].iq, *CHAINS["diffusion"]), sent[UNIFORM])
     out = {}
     for name, (reception, transmission) in receptions.items():
-        figure, detail = figures(reception, transmission, settings)
+        figure, detail = figures(reception, transmission, settings.uniform() if transmission.waveform == UNIFORM else settings)
         detail["packets"] = reception.packets
         out[name] = (figure, detail)
     return out

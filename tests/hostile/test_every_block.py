@@ -40,6 +40,8 @@ BLOCKS = {
     "shaper_bc": (lambda: diffusion.shaper_bc("ps-qam16", 10, 64), [B], [C]),
     "shaper_bc packets": (lambda: diffusion.shaper_bc("ps-qam16", 10, 64, 0, 0, "packet_len"), [B], [C]),
     "deshaper_cb": (lambda: diffusion.deshaper_cb("ps-qam16", 10, 64), [C], [B]),
+    "shaped_parity": (lambda: diffusion.shaped_parity("ps-qam16", "2/3"), [C], [C]),
+    "shaped_decoder": (lambda: diffusion.shaped_decoder("ps-qam16", "2/3"), [F, C], [C]),
     "impairments_cc": (lambda: diffusion.impairments_cc("mild", 1e6), [C], [C]),
     "quantizer_cc": (lambda: diffusion.quantizer_cc(3, 1.0), [C], [C]),
     "ofdm_tx stream": (lambda: diffusion.ofdm_tx("stream"), [B], [C]),

@@ -60,8 +60,19 @@ def test_link_job_with_shaping(tmp_path):
                    "--report", str(tmp_path / "report"), "--json", str(results)])
     found = json.loads(results.read_text())
     assert status == 0 and found["file_intact"]
-    for name in ("classical", "diffusion"):
+    for name in ("classical", "diffusion", "uniform, diffusion"):
         assert 3 < found["receivers"][name]["net_rate"] < 5 and 4 < found["receivers"][name]["gmi"] < 6
+
+
+def test_uniform_beside_it_has_frames_no_longer():
+    settings = link.Settings(shaping=True, modulation="qam64", snr_db=20.0).shaped()
+    uniform = settings.uniform()
+    fec, index, _ = settings.mode()
+    symbols = lambda fec, index: diffusion.native_header(settings.payload, 6, fec, index)
+    modem = diffusion.native_modulator()
+    # Shortened to what a packet needs, so a little less than a whole word.
+    share = modem.frame_len(symbols(uniform.fec, -1)) / modem.frame_len(symbols(fec, index))
+    assert not uniform.shaping and 0.85 < share <= 1
 
 
 def test_shaping_needs_amplitudes():

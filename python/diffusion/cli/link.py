@@ -78,6 +78,8 @@ def table(receivers, width=11):
     columns = COLUMNS
     if "classical, all pilots" in receivers:
         columns, width = COLUMNS[:-1] + (THROUGHPUT,) + COLUMNS[-1:], max(width, 23)
+    if "uniform, diffusion" in receivers:
+        width = max(width, 20)
     lines = [f"{'receiver':<{width}}" + "".join(f"{head:>11}" for head, _, _ in columns)]
     for name, figure in receivers.items():
         cells = [fmt.format(figure[key]) if figure.get(key) is not None else "-" for _, key, fmt in columns]
@@ -122,6 +124,10 @@ def run(args):
     gain = throughput_gain(results["receivers"])
     if gain is not None:
         print(f"throughput of diffusion with {settings.pilots} pilots over the classical chain with all: {gain:+.1f}%")
+    if settings.shaping and "uniform, diffusion" in results["receivers"]:
+        rate = settings.shaped().uniform().fec.removeprefix("dvbs2-")
+        print(f"uniform: the same packets on equally likely points at the same mean power, code {rate}, the lowest that holds one "
+              "in a word")
     for name, arrived in results["arrived"].items():
         print(f"{name:<11} the file {'arrived intact' if arrived else 'did not arrive'}")
     for name, detail in results["details"].items():
