@@ -15,6 +15,8 @@ namespace gr::diffusion::dsp {
  * the belief cut to the cell, the belief itself taken out again. Pseudo-observations move by 0.6 of the way.
  * One bit leaves no scale: estimates are brought to the mean power that the caller names before they meet the cells.
  *
+ * Rounds may run away: they end with the first that makes the cells less likely or the channel a fifth stronger.
+ *
  * \param view made of all the observations; without a converter the estimator is simply called
  * \param y frames x e.pilots(): observations as the converter gave them
  * \param noise_var of each frame, at the converter's input
@@ -26,7 +28,7 @@ DIFFUSION_API void few_bit_estimate(pilot_estimator& e, const few_bit_pilots& vi
 
 /*! Mean and variance of N(mean, var) cut to low .. high (infinite ends allowed). */
 struct DIFFUSION_API cut_gaussian {
-    double mean, var;
+    double mean, var, log_mass; //!< log_mass: log of the probability of the interval
     static cut_gaussian of(double mean, double var, double low, double high);
 };
 

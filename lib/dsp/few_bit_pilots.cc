@@ -53,7 +53,8 @@ float few_bit_pilots::apply(std::complex<float>* y, size_t n, float noise_var, f
         step = d_step / std::sqrt(0.5 * (double(power) + noise_var));
     } else {
         // mean_square / step^2 falls as the step grows: bisection between a sign and hardly any clipping
-        double low = 0.05, high = 8;
+        // A flat channel fills one level only and says little: no converter is set to clip at less than one deviation.
+        double low = 2 / double(d_levels), high = 8;
         for (int i = 0; i < 50; i++) {
             step = std::sqrt(low * high);
             (mean_square(step, d_levels) / (step * step) > seen / (d_step * d_step) ? low : high) = step;

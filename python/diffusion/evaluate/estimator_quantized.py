@@ -79,21 +79,27 @@ def model(name, rounds):
 
 
 def qce(weights, c):
-    """The package qce's Bussgang LMMSE (one component) or GMM (several) with these covariances; None without the package."""
+    """The package qce's Bussgang LMMSE (one component) or GMM (several) with these covariances; None without the package.
+    c None: whether there is one."""
     try:
         from qce.estimators._bussgang_mixture import build_bussgang_mixture_parameters, estimate_from_component_parameters
         from qce.quantizers import ScalarQuantizer
     except ImportError:
         return None
 
+    if c is None:
+        return True
+    own = np.asarray(c, complex)
+    own = (own + own.conj().swapaxes(-1, -2)) / 2  # it takes no diagonal with rounding in it
+
     def estimate(y, pilots, noise_var, bits):
         full = CLIP[bits] * np.sqrt((1 + noise_var) / 2)
         step = 2 * full / 2 ** bits
         edges = step * np.arange(-2 ** (bits - 1) + 1, 2 ** (bits - 1))
         kind = ScalarQuantizer(thresholds=edges, labels=np.append(edges, full) - step / 2)
-        means = np.zeros((len(c), c.shape[-1]))
+        means = np.zeros((len(own), own.shape[-1]))
         p = build_bussgang_mixture_parameters(
-            means_h=means, covariances_h=c, observation_matrix=np.eye(c.shape[-1])[pilots],
+            means_h=means, covariances_h=own, observation_matrix=np.eye(own.shape[-1])[pilots],
             noise_covariance=noise_var * np.eye(len(pilots)), n_bits=bits, quantizer=kind,
             quantizer_kind="lloyd_max")  # its name for the general case: any thresholds and labels
         if bits == 1:
