@@ -30,6 +30,12 @@ def test_a_block_has_a_rate():
     assert blocks.rate(stock.copy(8), y, 1, True) > 1e6
 
 
+def test_matcher_has_a_rate_both_ways():
+    rates = blocks.measure_shaper(True, np.random.default_rng(1))
+    assert set(rates) == {"shaper encode, ps-qam64", "shaper decode, ps-qam64"}
+    assert all(r["msym_per_s"] > 0 for r in rates.values())
+
+
 def test_report():
     results = {
         "peak_gflops": 100.0, "simd": "AVX2", "receiver": [], "convolution": [], "tables": [], "quick": True,

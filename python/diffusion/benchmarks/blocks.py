@@ -24,7 +24,20 @@ def measure_blocks(quick, seed):
             continue
         rates = [rate(block_or_new(make, block, first), y, vector, quick) for first in [True] + [False] * (2 if quick else 4)]
         results[name] = {"msym_per_s": float(np.median(rates)) / 1e6}
+    results.update(measure_shaper(quick, rng))
     return results
+
+
+def measure_shaper(quick, rng):
+    """The distribution matcher both ways, called from Python: 64-QAM at 15 dB, 65536 bits a call."""
+    from gnuradio import diffusion
+
+    from .timing import side_by_side
+    shaper, bits = diffusion.Shaper("ps-qam64"), rng.integers(0, 2, 65536, dtype=np.uint8)
+    symbols, state = shaper.encode(bits, 15.0)
+    times = side_by_side({"shaper encode, ps-qam64": lambda: shaper.encode(bits, 15.0),
+                          "shaper decode, ps-qam64": lambda: shaper.decode(symbols, state)}, 3 if quick else 5)
+    return {name: {"msym_per_s": len(symbols) / float(np.median(t)) / 1e6} for name, t in times.items()}
 
 
 def block_or_new(make, block, first):

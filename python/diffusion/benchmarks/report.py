@@ -102,7 +102,7 @@ def blocks(r):
     return [
         "## Blocks in a flowgraph\n",
         "16-QAM at 15 dB; symbols (OFDM symbols for the estimator, channel matrices for the MIMO estimator) per second "
-        "of CPU time of the whole process: source, scheduler and sink included.\n",
+        "of CPU time of the whole process: source, scheduler and sink included. shaper: the matcher called from Python.\n",
         table(["block", "Msym/s"], [[n, b["msym_per_s"]] for n, b in r["blocks"].items()]),
     ]
 
