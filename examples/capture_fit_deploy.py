@@ -109,6 +109,13 @@ def settle(figures):
             frames, since = figures.frames, time.monotonic()
 
 
+def loaded(rx, seconds=30):
+    """Waits until the receiver has taken over the model that the message named."""
+    deadline = time.monotonic() + seconds
+    while rx.core.demapper() != "diffusion" and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def fresh_frames(args, device, model):
     """Frames that the fit never saw, through one receiver that runs on; the model comes by message half-way."""
     name = args.folder / "fresh"
@@ -131,7 +138,7 @@ def fresh_frames(args, device, model):
             rows.append(figures.row())
             figures.reset()
             rx.core.to_basic_block()._post(pmt.intern("cmd"), pmt.cons(pmt.intern("model"), pmt.intern(str(model))))
-            time.sleep(0.5)
+            loaded(rx)
             half[0] = True
         return work(input_items, output_items)
     source.work = paused

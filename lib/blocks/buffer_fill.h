@@ -43,7 +43,10 @@ public:
         {
             const auto now = clock::now();
             const std::chrono::duration<double> whole = now - watch.d_begin, worked = watch.d_end - watch.d_begin;
-            watch.d_busy = worked.count() > 0 ? worked / whole : 0;
+            if (worked.count() > 0) { // not the first call
+                watch.d_worked = fade * watch.d_worked + worked.count();
+                watch.d_whole = fade * watch.d_whole + whole.count();
+            }
             watch.d_begin = now;
         }
         ~call() { d_watch.d_end = clock::now(); }
@@ -54,13 +57,15 @@ public:
         work_watch& d_watch;
     };
 
-    //! Of the time between the last call's begin and this one's, 0 to 1; 0 in the first call.
-    double busy() const { return d_busy; }
+    //! Share of the time spent in work, over some eight calls: a pause counts in the calls that follow it, so a burst
+    //! is not taken for a backlog. 0 to 1; 0 in the first call.
+    double busy() const { return d_whole > 0 ? d_worked / d_whole : 0; }
 
 private:
     using clock = std::chrono::steady_clock;
     clock::time_point d_begin{}, d_end{};
-    double d_busy = 0;
+    static constexpr double fade = 7. / 8;
+    double d_worked = 0, d_whole = 0; // seconds, faded
 };
 
 //! Steps that the budget allows now.

@@ -21,8 +21,8 @@ size_t step_budget::allow(double input, double output, double busy, size_t wante
     }
     if (!d_on)
         return d_steps = d_wanted;
-    const bool behind = (input >= 0.75 || busy >= 0.9) && output <= 0.5;
-    const bool ahead = (input <= 0.5 && busy <= 0.4) || output > 0.75;
+    const bool behind = busy >= 0.9 || (input >= 0.75 && output <= 0.5);
+    const bool ahead = !behind && ((input <= 0.5 && busy <= 0.4) || output > 0.75);
     d_behind = behind ? d_behind + 1 : 0;
     d_ahead = ahead ? d_ahead + 1 : 0;
     if (d_behind >= patience && d_steps > 1) {

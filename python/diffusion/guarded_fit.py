@@ -179,14 +179,23 @@ def guarded(rx, known, progress=lambda items: items):
     return GuardedFit(final, kept, reason, noise_var, int(x.size), linear, fitted)
 
 
-def judge(linear, fitted, name):
+def judge(linear, fitted, name, evm_gain=None):
     """(whether the fit is taken, why). Without the standard error a third of all fits to 50 symbols of a link that has
-    nothing to fit were taken, by chance, and cost up to .02 bit."""
+    nothing to fit were taken, by chance, and cost up to .02 bit.
+
+    evm_gain: dB by which each held-out frame's EVM falls with the fit. Frames that carry nearly all bits already show
+    it there first: their soft bits are worth the most there is, but for a few. Then EVM may speak for a fit whose soft
+    bits are not worse beyond the 95% interval."""
     difference = fitted.loss - linear.loss
     gain, spread = -float(difference.mean()), float(difference.std() / np.sqrt(difference.size))
     wrong, wrong_linear = fitted.errors, linear.errors
     held = f"on {linear.bits.size} held-out bits the fit has {wrong} wrong, the {name} {wrong_linear}; its soft bits "
     held += f"are worth {gain:+.4f} bit a symbol more (+-{1.96 * spread:.4f})"
-    if gain > spread and wrong <= wrong_linear:
+    clearer = False
+    if evm_gain is not None and len(evm_gain) > 1:
+        fall, error = float(np.mean(evm_gain)), float(np.std(evm_gain) / np.sqrt(len(evm_gain)))
+        held += f", its EVM {fall:.1f} dB less (+-{1.96 * error:.1f})"
+        clearer = fall > error and gain >= -1.96 * spread
+    if (gain > spread or clearer) and wrong <= wrong_linear:
         return True, f"{held}: the fit is taken"
     return False, f"{held}: the {name} stays, and that is what the model is"

@@ -119,6 +119,11 @@ def test_the_guard_refuses_a_fit_that_does_not_hold_up():
     assert not kept and "20 wrong" in reason and "linear receiver stays" in reason
     assert guarded_fit.judge(bad, good, "linear receiver")[0]
     assert not guarded_fit.judge(good, good, "linear receiver")[0]
+    # EVM speaks where soft bits cannot, but not against them, and not by chance
+    kept, reason = guarded_fit.judge(good, good, "linear receiver", [9.0, 11.0, 10.0])
+    assert kept and "EVM 10.0 dB less" in reason
+    assert not guarded_fit.judge(good, good, "linear receiver", [9.0, -11.0, 1.0])[0]
+    assert not guarded_fit.judge(good, bad, "linear receiver", [9.0, 11.0, 10.0])[0]
 
 
 def test_the_guard_writes_the_linear_receiver(tmp_path, monkeypatch):

@@ -97,9 +97,11 @@ def fit_radios(rx, known, load):
         again = load(model=path)
     bits, before, after = waveform_fit.paired(known, again, held_out)
     before, after = guarded_fit.Comparison(bits, before), guarded_fit.Comparison(bits, after)
-    kept, reason = guarded_fit.judge(before, after, "classical path")
-    evm = [float(np.median([f["frame"].evm_db for f in k.frames if held_out(f["frame"].sync.offset)] or [0.0]))
-           for k in (known, again)]
+    frames = [{f["frame"].sync.offset: f["frame"].evm_db for f in k.frames if held_out(f["frame"].sync.offset)}
+              for k in (known, again)]
+    fall = [frames[0][at] - frames[1][at] for at in frames[0].keys() & frames[1].keys()]
+    kept, reason = guarded_fit.judge(before, after, "classical path", fall)
+    evm = [float(np.median(list(k.values()) or [0.0])) for k in frames]
     found = {"kept": kept, "guard": reason, "numbers": numbers, "before": before, "after": after if kept else before,
              "evm_db": evm}
     return found, again if kept else known
