@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "frame_sync.h"
-#include "engine/vectorise.h"
+#include "beta_law.h"
+#include "half_symbol.h"
 #include "preamble_bank.h"
 #include "preamble_fit.h"
 #include <algorithm>
@@ -13,32 +14,9 @@ namespace gr::diffusion::dsp {
 using cf = std::complex<float>;
 using cd = std::complex<double>;
 
-double beta_tail(int a, int b, double x)
-{
-    // The order statistics of uniforms: P(Beta(a, b) > x) = P(Binomial(a + b - 1, x) < a).
-    if (x <= 0)
-        return 1;
-    if (x >= 1)
-        return 0;
-    const double n = a + b - 1;
-    double sum = 0;
-    for (int i = 0; i < a; i++)
-        sum += std::exp(std::lgamma(n + 1) - std::lgamma(i + 1.0) - std::lgamma(n - i + 1) + i * std::log(x) +
-                        (n - i) * std::log1p(-x));
-    return std::min(sum, 1.0);
-}
-
 namespace {
 
-double beta_threshold(int a, int b, double tail)
-{
-    double low = 0, high = 1;
-    for (int i = 0; i < 60; i++) {
-        const double middle = (low + high) / 2;
-        (beta_tail(a, b, middle) > tail ? low : high) = middle;
-    }
-    return high;
-}
+constexpr double least_share2 = 0.25; // of word 2 in what a path holds of both, half on average
 
 sync_settings checked(sync_settings s)
 {
@@ -54,69 +32,14 @@ sync_settings checked(sync_settings s)
     return s;
 }
 
-//! Zeroes samples that are no number or so large (1e15) that sums of their squares would not stay finite.
-size_t clean(float* x, size_t n)
-{
-    unsigned bad = 0;
-    for (size_t i = 0; i < 2 * n; i++)
-        bad += !(std::abs(x[i]) < 1e15f);
-    if (!bad)
-        return 0;
-    bad = 0;
-    for (size_t i = 0; i < n; i++)
-        if (!(std::abs(x[2 * i]) < 1e15f && std::abs(x[2 * i + 1]) < 1e15f)) {
-            x[2 * i] = x[2 * i + 1] = 0;
-            bad++;
-        }
-    return bad;
-}
-
-//! Terms of the sums of stage 1: y_{i + half} conj(y_i) and |y_i|^2.
-DIFFUSION_VECTORISE void lag_products(const float* __restrict y, size_t half, size_t n, double* __restrict re,
-                                      double* __restrict im, double* __restrict energy)
-{
-    for (size_t i = 0; i < n; i++) {
-        const double a = y[2 * i], b = y[2 * i + 1], c = y[2 * (i + half)], d = y[2 * (i + half) + 1];
-        re[i] = c * a + d * b;
-        im[i] = d * a - c * b;
-        energy[i] = a * a + b * b;
-    }
-}
-
-//! Three running sums at once, in place: entry i becomes the sum of those before it.
-void running_sums(double* a, double* b, double* c, size_t n)
-{
-    double sum_a = 0, sum_b = 0, sum_c = 0;
-    for (size_t i = 0; i < n; i++) {
-        const double x = a[i], y = b[i], z = c[i];
-        a[i] = sum_a;
-        b[i] = sum_b;
-        c[i] = sum_c;
-        sum_a += x;
-        sum_b += y;
-        sum_c += z;
-    }
-}
-
-//! Squared coherence at each sample from the running sums.
-DIFFUSION_VECTORISE void coherence(const double* __restrict re, const double* __restrict im,
-                                   const double* __restrict energy, size_t lags, size_t half, size_t n,
-                                   double* __restrict metric)
-{
-    for (size_t t = 0; t < n; t++) {
-        const double a = re[t + lags] - re[t], b = im[t + lags] - im[t];
-        const double scale = (energy[t + lags] - energy[t]) * (energy[t + lags + half] - energy[t + half]);
-        metric[t] = scale > 0 ? (a * a + b * b) / scale : 0;
-    }
-}
-
 } // namespace
 
 class frame_sync::impl
 {
 public:
     impl(const ofdm_geometry& geometry, const sync_settings& settings)
-        : g(geometry), s(checked(settings)), bank((g.normalise(), g), s.max_cfo), fit(g)
+        : g(geometry), s(checked(settings)), bank((g.normalise(), g), s.max_cfo), fit(g),
+          correlation(size_t(g.fft_len / 2), size_t(g.fft_len / 2 + g.cp_len))
     {
         half = g.fft_len / 2;
         lags = half + g.cp_len;
@@ -157,7 +80,7 @@ public:
             const size_t take = std::min(n, hop);
             const size_t old = buffer.size();
             buffer.insert(buffer.end(), in, in + take);
-            bad += clean(reinterpret_cast<float*>(buffer.data() + old), take);
+            bad += zero_bad_samples(reinterpret_cast<float*>(buffer.data() + old), take);
             in += take;
             n -= take;
             while (base + int64_t(buffer.size()) >= next + int64_t(hop + after)) {
@@ -194,26 +117,17 @@ public:
 
     void block()
     {
-        // Sums start afresh in every block, so that an outlier's rounding error ends with it.
         const size_t count = hop + 2 * size_t(peak_half);
-        const cf* y = buffer.data() + (next - peak_half - base);
-        const size_t n = count + size_t(lags + half);
-        for (auto* v : { &product_re, &product_im, &energy })
-            v->resize(n + 1);
-        metric.resize(count);
-        lag_products(reinterpret_cast<const float*>(y), size_t(half), n, product_re.data(), product_im.data(),
-                     energy.data());
-        running_sums(product_re.data(), product_im.data(), energy.data(), n + 1);
-        coherence(product_re.data(), product_im.data(), energy.data(), size_t(lags), size_t(half), count,
-                  metric.data());
+        correlation.process(buffer.data() + (next - peak_half - base), count);
+        const auto& metric = correlation.squared_coherence();
         for (size_t t = size_t(peak_half); t < count - size_t(peak_half); t++)
             if (metric[t] > coarse_threshold && is_peak(t))
-                examine(next - peak_half + int64_t(t),
-                        { product_re[t + size_t(lags)] - product_re[t], product_im[t + size_t(lags)] - product_im[t] });
+                examine(next - peak_half + int64_t(t), correlation.at(t));
     }
 
     bool is_peak(size_t t) const
     {
+        const auto& metric = correlation.squared_coherence();
         for (int i = 1; i <= peak_half; i++)
             if (metric[t - i] >= metric[t] || metric[t + i] > metric[t])
                 return false;
@@ -238,6 +152,7 @@ public:
                 best = score;
                 best_grid = grid;
                 best_profile = profile;
+                best_word2 = word2;
                 best_at = strongest_window();
                 best_turn = between_symbols();
             }
@@ -250,8 +165,11 @@ public:
     double evaluate(int grid, const cf* y, size_t count)
     {
         bank.correlate(grid, y, count, c1.data(), c2.data());
-        for (size_t t = 0; t < count; t++)
-            profile[t] = std::norm(c1[t]) / bank.energy1() + std::norm(c2[t]) / bank.energy2();
+        word2.resize(count);
+        for (size_t t = 0; t < count; t++) {
+            word2[t] = std::norm(c2[t]) / bank.energy2();
+            profile[t] = std::norm(c1[t]) / bank.energy1() + word2[t];
+        }
         double best = 0;
         for_each_window(y, count, [&](size_t, double a, double b) {
             best = std::max(best, std::max(a / threshold_a, b / threshold_b));
@@ -318,11 +236,11 @@ public:
         std::vector<double> sorted(best_profile);
         std::nth_element(sorted.begin(), sorted.begin() + long(sorted.size() / 4), sorted.end());
         const double least = std::max(0.1 * best_profile[best_at], 10 * sorted[sorted.size() / 4]);
-        // Half a symbol earlier word 1 looks like itself: with a prefix that long the search ends short of it.
+        // Half a symbol earlier word 1 looks like itself, and word 2 does not: what holds of word 1 alone is no path.
         const size_t reach = size_t(std::min(g.cp_len - 1, g.fft_len / 2 - g.fft_len / 16));
         size_t first = best_at;
         for (size_t t = best_at > reach ? best_at - reach : 0; t < best_at; t++)
-            if (best_profile[t] > least) {
+            if (best_profile[t] > least && best_word2[t] > least_share2 * best_profile[t]) {
                 first = t;
                 break;
             }
@@ -363,7 +281,8 @@ public:
     std::vector<cf> buffer;
     std::vector<sync_frame> pending;
 
-    std::vector<double> product_re, product_im, energy, metric, profile, best_profile;
+    half_symbol_correlation correlation;
+    std::vector<double> profile, best_profile, word2, best_word2; // the latter two: what word 2 has of it
     std::vector<cf> c1, c2;
     size_t best_at = 0;
     cd best_turn = 0;

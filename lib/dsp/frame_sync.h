@@ -84,7 +84,4 @@ private:
     std::unique_ptr<impl> d_impl;
 };
 
-//! P(X > x) for X ~ Beta(a, b) with integer a, b.
-DIFFUSION_API double beta_tail(int a, int b, double x);
-
 } // namespace gr::diffusion::dsp

@@ -2,12 +2,10 @@
 #include "payload_code.h"
 #include "engine/vectorise.h"
 #include "dvbs2_code.h"
-#include "ldpc.h"
-#include "random.h"
-#include <gnuradio/constants.h>
+#include "gnuradio_ldpc.h"
+#include "trellis_posterior.h"
 #include <gnuradio/fec/cc_decoder.h>
 #include <gnuradio/fec/cc_encoder.h>
-#include <gnuradio/fec/ldpc_encoder.h>
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
@@ -17,7 +15,7 @@ namespace gr::diffusion::dsp {
 namespace {
 
 constexpr int constraint = 7;
-constexpr size_t ldpc_n = 1800, ldpc_k = 902;
+constexpr size_t ldpc_n = gnuradio_ldpc::n, ldpc_k = gnuradio_ldpc::k;
 
 const std::vector<std::string>& all_names()
 {
@@ -48,68 +46,6 @@ size_t kept(fec code, size_t mother_bits)
         n += pattern[i];
     return n;
 }
-
-/*! The LDPC code, its encoder, and where its words carry information bits, for the whole process: to
- * build them costs a Gaussian elimination. Immutable, so threads share it without a lock. */
-class ldpc_tables
-{
-public:
-    static const ldpc_tables& get()
-    {
-        static const ldpc_tables tables;
-        return tables;
-    }
-
-    const std::shared_ptr<const ldpc_code>& code() const { return d_code; }
-    const ldpc_encoder& encoder() const { return *d_encoder; }
-    //! Where information bit i is in the code word.
-    const std::vector<size_t>& position() const { return d_position; }
-
-private:
-    ldpc_tables()
-    {
-        const std::string file = gr::prefix() + "/share/gnuradio/fec/ldpc/n_1800_k_0902_gap_28.alist";
-        try {
-            auto reference = gr::fec::ldpc_encoder::make(file);
-            if (reference->get_input_size() != int(ldpc_k) || reference->get_output_size() != int(ldpc_n))
-                throw std::runtime_error("it is not the (1800, 902) code");
-            find_positions(*reference);
-            d_code = ldpc_code::load(file);
-            d_encoder = std::make_unique<ldpc_encoder>(*d_code, d_position);
-        } catch (const std::exception& e) {
-            throw std::runtime_error("ldpc-1/2: GNU Radio's " + file + " cannot be used (" + e.what() +
-                                     "); reinstall gnuradio, or use cc-1/2");
-        }
-    }
-
-    //! Words are those of gr-fec's encoder. It is systematic up to a permutation it keeps to itself: with
-    //! 64 random words every bit has a signature, and an information bit's is found again where it was put.
-    void find_positions(gr::fec::generic_encoder& reference)
-    {
-        random_source random(64);
-        std::vector<uint8_t> information(ldpc_k), word(ldpc_n);
-        std::vector<uint64_t> wanted(ldpc_k), found(ldpc_n);
-        for (int w = 0; w < 64; w++) {
-            for (auto& bit : information)
-                bit = random.bits() >> 63;
-            reference.generic_work(information.data(), word.data());
-            for (size_t i = 0; i < ldpc_k; i++)
-                wanted[i] = 2 * wanted[i] + information[i];
-            for (size_t i = 0; i < ldpc_n; i++)
-                found[i] = 2 * found[i] + word[i];
-        }
-        for (size_t i = 0; i < ldpc_k; i++) {
-            const auto where = std::find(found.begin(), found.end(), wanted[i]);
-            if (where == found.end())
-                throw std::runtime_error("its encoder is not systematic");
-            d_position.push_back(size_t(where - found.begin()));
-        }
-    }
-
-    std::shared_ptr<const ldpc_code> d_code;
-    std::unique_ptr<ldpc_encoder> d_encoder;
-    std::vector<size_t> d_position;
-};
 
 constexpr float certain = 100; // the LLR of a bit that is agreed upon; the decoder holds it to its own limit
 
@@ -175,7 +111,7 @@ struct payload_code::impl {
             return;
         absent.assign(ldpc_n, 0);
         for (size_t i = bits_present; i < ldpc_k; i++)
-            absent[ldpc_tables::get().position()[i]] = 1;
+            absent[gnuradio_ldpc::get().position()[i]] = 1;
         absent_from = bits_present;
     }
 };
@@ -199,7 +135,7 @@ payload_code::payload_code(fec code, size_t information_bits) : d_impl(std::make
         d.word.resize(d.encoder->get_output_size() + 64); // the Viterbi kernel reads past its input
         d.information.resize(d.n + 64);
     } else if (code == fec::ldpc_1_2) {
-        d.ldpc = std::make_unique<ldpc_decoder>(ldpc_tables::get().code());
+        d.ldpc = std::make_unique<ldpc_decoder>(gnuradio_ldpc::get().code());
         d.word.resize(ldpc_n);
         d.information.resize(ldpc_k);
         d.llr.resize(ldpc_n);
@@ -271,7 +207,7 @@ void payload_code::encode(const uint8_t* bits, uint8_t* coded)
         for_each_word(d.n, [&](size_t from, size_t n, size_t to) {
             std::fill(d.information.begin(), d.information.end(), 0);
             std::copy_n(bits + from, n, d.information.begin());
-            ldpc_tables::get().encoder().encode(d.information.data(), d.word.data());
+            gnuradio_ldpc::get().encoder().encode(d.information.data(), d.word.data());
             d.mark_absent(n);
             for (size_t i = 0; i < ldpc_n; i++)
                 if (!d.absent[i])
@@ -300,54 +236,6 @@ DIFFUSION_VECTORISE double sum_of_sizes(const float* __restrict llr, size_t n)
     for (double s : sum)
         total += s;
     return total;
-}
-
-/*! LLRs of the coded bits of the terminated k = 7 code after decoding: max-log BCJR (Robertson, Villebrun and Hoeher,
- *  1995). \p pattern: of the puncturing; punctured bits get no LLR. */
-void trellis_posterior(const float* llr, size_t bits, const std::vector<uint8_t>& pattern, float* posterior)
-{
-    constexpr size_t states = size_t(1) << (constraint - 1);
-    const size_t steps = bits + constraint - 1;
-    std::vector<float> in(2 * steps), out(2 * steps);
-    for (size_t i = 0, at = 0; i < in.size(); i++)
-        if (pattern[i % pattern.size()])
-            in[i] = std::clamp(std::isnan(llr[at]) ? 0.0f : llr[at], -largest, largest), at++;
-    // As gr-fec's encoder has it: the newest bit is the register's lowest.
-    const auto parity = [](unsigned v) { return __builtin_parity(v); };
-    uint8_t symbol[2 * states]; // of the register with 7 bits: what it sends
-    for (unsigned r = 0; r < 2 * states; r++)
-        symbol[r] = uint8_t(parity(r & 79) | parity(r & 109) << 1);
-    const auto worth = [&](size_t step, unsigned r) {
-        return (symbol[r] & 1 ? in[2 * step] : 0) + (symbol[r] & 2 ? in[2 * step + 1] : 0);
-    };
-    std::vector<float> forward((steps + 1) * states, -1e30f), next(states), last(states, -1e30f);
-    forward[0] = 0;
-    for (size_t t = 0; t < steps; t++)
-        for (unsigned s = 0; s < states; s++)
-            for (unsigned bit = 0; bit < (t < bits ? 2u : 1u); bit++) {
-                const unsigned r = 2 * s + bit;
-                float& to = forward[(t + 1) * states + (r & (states - 1))];
-                to = std::max(to, forward[t * states + s] + worth(t, r));
-            }
-    last[0] = 0;
-    for (size_t t = steps; t-- > 0;) {
-        float best[2][2] = { { -1e30f, -1e30f }, { -1e30f, -1e30f } };
-        std::fill(next.begin(), next.end(), -1e30f);
-        for (unsigned s = 0; s < states; s++)
-            for (unsigned bit = 0; bit < (t < bits ? 2u : 1u); bit++) {
-                const unsigned r = 2 * s + bit;
-                const float after = worth(t, r) + last[r & (states - 1)], whole = forward[t * states + s] + after;
-                next[s] = std::max(next[s], after);
-                for (int i = 0; i < 2; i++)
-                    best[i][symbol[r] >> i & 1] = std::max(best[i][symbol[r] >> i & 1], whole);
-            }
-        last.swap(next);
-        for (int i = 0; i < 2; i++)
-            out[2 * t + size_t(i)] = std::clamp(best[i][1] - best[i][0], -largest, largest);
-    }
-    for (size_t i = 0, at = 0; i < out.size(); i++)
-        if (pattern[i % pattern.size()])
-            posterior[at++] = out[i];
 }
 
 //! Bytes as the Viterbi kernel takes them, 128 + gain * llr.
@@ -417,7 +305,7 @@ void payload_code::decode(const float* llr, uint8_t* bits, float* posterior)
                     d.llr[i] = 0;
             }
             d.ldpc->decode(d.llr.data(), d.word.data());
-            const auto& position = ldpc_tables::get().position();
+            const auto& position = gnuradio_ldpc::get().position();
             for (size_t i = 0; i < n; i++)
                 bits[to + i] = d.word[position[i]];
             if (posterior)

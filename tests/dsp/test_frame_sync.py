@@ -235,3 +235,21 @@ def test_another_waveform():
     assert len(frames) == len(truth)
     assert max(abs(int(f.offset) - o) for f, (o, _) in zip(frames, truth)) <= 2
     assert max(abs(f.cfo - c) for f, (_, c) in zip(frames, truth)) < 0.06
+
+
+@pytest.mark.parametrize("cp_len", [24, 32])
+def test_half_a_symbol_early_is_no_path(cp_len):
+    """With a long prefix word 1, late by a path and early by half a symbol, is within a prefix of the first path."""
+    rng = np.random.default_rng(50)
+    tx, rx = diffusion.native_modulator(cp_len=cp_len), diffusion.native_receiver(cp_len=cp_len)
+    frame = tx(b"half a symbol early")
+    truth, parts = [], [np.zeros(400, np.complex64)]
+    for delay in np.repeat(np.arange(8, cp_len - 4), 6):
+        y = np.convolve(frame, np.r_[1, np.zeros(delay - 1), 0.95 * np.exp(1j * rng.uniform(0, 6.28))])
+        truth.append(sum(map(len, parts)))
+        parts += [y, np.zeros(250)]
+    y = np.concatenate(parts).astype(np.complex64)
+    frames = rx(y + noise(rng, y.size, 0.03), True)
+    assert len(frames) == len(truth)
+    assert max(abs(int(f.sync.offset) - t) for f, t in zip(frames, truth)) <= 1
+    assert np.mean([f.payload_ok for f in frames]) > 0.95

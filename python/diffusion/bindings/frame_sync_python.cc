@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "numpy_io.h"
+#include "dsp/beta_law.h"
 #include "dsp/frame_sync.h"
 
 namespace py = pybind11;

@@ -4,6 +4,7 @@
 --study estimators: multipath (6-tap Rayleigh, two ray-traced cities that nothing was trained on), ADCs of 2 to 4 bits.
 --study aided: a quarter of the pilots, with rounds in which the decoder's beliefs are further pilots, against all pilots.
 --study time: channels that move within a frame, against the Wiener filter in time that knows Doppler and delay profile.
+--study prefix: frames lost over the length of the cyclic prefix.
 
 All receivers see the same samples. SNR: mean received power of the frames over noise, in the full sampling bandwidth.
 Intervals: Wilson for a rate, bootstrap over frames (paired) for an SNR and a gain.
@@ -18,12 +19,12 @@ import numpy as np
 
 from .. import metrics
 from ..cli.common import common_options, progress, write_json
-from . import link_time
+from . import link_prefix, link_time
 from .link_trials import Setting, Trials
 from .ofdm import crossing
 
 ESTIMATORS = ("ls", "lmmse", "nomp", "sbl", "diffusion")
-STUDIES = ("estimators", "aided", "time")
+STUDIES = ("estimators", "aided", "time", "prefix")
 
 
 def settings_of(study):
@@ -35,6 +36,8 @@ def settings_of(study):
         return out
     if study == "aided":
         return [Setting("rayleigh", 3, 2), Setting("rayleigh", 3, 2, doppler=0.02), Setting("rayleigh", 3, 2, doppler=0.05)]
+    if study == "prefix":
+        return [Setting(scene, 0, 2) for scene in ("rayleigh", "florence", "san_francisco")]
     return [Setting("rayleigh", 0, 2, doppler=d) for d in (0.01, 0.02, 0.05)] + \
         [Setting("florence", 0, 2, doppler=0.02, cp_len=24)]
 
@@ -206,8 +209,8 @@ def run(args):
         chosen = chosen[:1]
     names = [n for n in ESTIMATORS if not args.only or n in args.only]
     args.us = {n: estimate_us(n) for n in names}
-    if args.study == "time":
-        return link_time.run(args, chosen)
+    if args.study in ("time", "prefix"):
+        return (link_time if args.study == "time" else link_prefix).run(args, chosen)
     rows, summaries = [], {}
     reference = ("ls", "lmmse") if args.study == "estimators" else ("all pilots", "quarter")
     for setting in chosen:
