@@ -136,11 +136,14 @@ DIFFUSION_VECTORISE void column_means(const float* __restrict a, size_t rows, si
 } // namespace
 
 angular_net::angular_net(const model& file)
-    : d_rx(shape_of(file, "rx")), d_tx(shape_of(file, "tx")), d_guide(d_rx, d_tx)
+    : d_rx(shape_of(file, "rx")), d_tx(shape_of(file, "tx"))
 {
     const model_data& data = file.data();
     const json_reader network = network_of(file);
     d_width = network.count("width", 1, 256);
+    const size_t views = network.has("views") ? network.count("views", 1, 16) : 1;
+    for (size_t i = 0; i < views; i++)
+        d_views.emplace_back(d_rx, d_tx, double(i) / double(views));
     const size_t steps = network.count("steps", 1, 64), w = d_width;
     const size_t nr = receivers(), nt = transmitters(), n = nr * nt;
     if (n > 16384)
@@ -211,6 +214,13 @@ angular_net::angular_net(const model& file)
     d_o.resize(n * n_outputs);
     d_mu.resize(2 * n);
     d_modulation.resize(3 * w + 2);
+    d_h.resize((views - 1) * n);
+}
+
+void angular_net::set_pilots(const std::vector<std::complex<float>>& pilots)
+{
+    for (beam_guide& view : d_views)
+        view.set_pilots(pilots);
 }
 
 size_t angular_net::estimate(const std::complex<float>* y, size_t frames, float noise_var,
@@ -238,40 +248,71 @@ bool angular_net::one(const std::complex<float>* y, float noise_var, std::comple
     power = std::max(power / double(values), 1e-30);
     const double scale = std::sqrt(power);
     const double noise = std::min(std::max(double(noise_var) / power, 1e-5), 4.0);
+    double var = look(d_views[0], y, scale, noise, h);
+    const size_t others = d_views.size() - 1;
+    for (size_t i = 0; i < others; i++)
+        var += look(d_views[i + 1], y, scale, noise, &d_h[i * n]);
+    var /= double(others + 1);
+    *err_var = float(var);
+    if (others == 0)
+        return true;
+    // The mean's error is the mean error less the spread around the mean (Krogh and Vedelsby, 1995), exactly; the
+    // believed one not below that of independent errors.
+    double spread = 0;
+    const float share = 1 / float(others + 1);
+    for (size_t l = 0; l < n; l++) {
+        std::complex<float> mean = h[l];
+        float square = std::norm(mean);
+        for (size_t i = 0; i < others; i++) {
+            mean += d_h[i * n + l];
+            square += std::norm(d_h[i * n + l]);
+        }
+        mean *= share;
+        spread += std::max(square * share - std::norm(mean), 0.f);
+        h[l] = mean;
+    }
+    *err_var = float(std::max(var - spread / double(n), var * double(share)));
+    return true;
+}
+
+//! One view's estimate and the variance of its error.
+float angular_net::look(beam_guide& view, const std::complex<float>* y, double scale, double noise,
+                        std::complex<float>* h)
+{
+    const size_t n = d_gamma.size();
     const float fill = float(std::log(double(count()) / double(transmitters())));
     const float condition[2] = { float(std::log(noise) * 0.3 + 1), fill };
-    d_guide.observe(y, scale, noise);
+    view.observe(y, scale, noise);
 
     d_log_gamma = d_prior;
     for (size_t l = 0; l < n; l++)
         d_gamma[l] = std::exp(d_log_gamma[l]);
     const float* mu = nullptr;
     for (const step& s : d_steps) {
-        d_guide.run(mu, d_gamma.data());
-        features();
-        next_belief(s, condition);
+        view.run(mu, d_gamma.data());
+        features(view);
+        next_belief(s, condition, view.m());
         mu = d_mu.data();
     }
-    d_guide.run(mu, d_gamma.data());
-    const float back = float(scale / d_guide.level());
-    d_guide.response(back, h);
+    view.run(mu, d_gamma.data());
+    const float back = float(scale / view.level());
+    view.response(back, h);
     double base = 0;
     for (size_t l = 0; l < n; l++)
-        base += std::max(d_guide.v()[l], 0.f) + 1e-9f;
+        base += std::max(view.v()[l], 0.f) + 1e-9f;
     base /= double(n);
     const double fit = d_spread[3] + 0.3 * (d_spread[0] * std::log(base) + d_spread[1] * std::log(noise) +
                                             double(d_spread[2]) * double(fill));
-    *err_var = float(base * std::exp(fit)) * back * back;
-    return true;
+    return float(base * std::exp(fit)) * back * back;
 }
 
-void angular_net::features()
+void angular_net::features(const beam_guide& view)
 {
     const size_t n = d_gamma.size();
-    level_columns(n, d_log_gamma.data(), d_guide.v(), d_guide.q(), d_guide.m(), d_guide.z(), d_log_power.data(),
-                  d_log_v.data(), d_columns.data());
+    level_columns(n, d_log_gamma.data(), view.v(), view.q(), view.m(), view.z(), d_log_power.data(), d_log_v.data(),
+                  d_columns.data());
     for (size_t axis = 0; axis < 4; axis++)
-        pair_columns(n, d_guide.m(), &d_around[(1 + 2 * axis) * n], &d_columns[(4 + 2 * axis) * n],
+        pair_columns(n, view.m(), &d_around[(1 + 2 * axis) * n], &d_columns[(4 + 2 * axis) * n],
                      &d_columns[(5 + 2 * axis) * n]);
     for (size_t l = 0; l < n; l++)
         for (size_t f = 0; f < n_features; f++)
@@ -292,7 +333,7 @@ void angular_net::convolve(const packed_dense& layer, const std::vector<uint32_t
     }
 }
 
-void angular_net::next_belief(const step& s, const float* condition)
+void angular_net::next_belief(const step& s, const float* condition, const float* m)
 {
     const size_t n = d_gamma.size(), w = d_width;
     convolve(s.conv1, d_near_tx, d_x.data(), d_a.data());
@@ -312,7 +353,7 @@ void angular_net::next_belief(const step& s, const float* condition)
                  d_gamma.data());
     std::fill(d_mu.begin(), d_mu.end(), 0.f);
     for (size_t j = 0; j < n_gates; j++)
-        add_gated(n, d_guide.m(), &d_around[j * n], &d_columns[(2 + j) * n], &d_columns[(2 + n_gates + j) * n],
+        add_gated(n, m, &d_around[j * n], &d_columns[(2 + j) * n], &d_columns[(2 + n_gates + j) * n],
                   d_mu.data());
 }
 

@@ -55,26 +55,32 @@ DIFFUSION_VECTORISE void gather(const double* re, const double* im, size_t n, si
 
 } // namespace
 
-beam_guide::matrix beam_guide::fourier(array_shape shape, bool conjugate)
+//! Beams x antennas, unitary.
+beam_guide::matrix beam_guide::fourier(array_shape shape, double turn)
 {
     const size_t n = shape[0] * shape[1];
-    const double sign = conjugate ? 2 * pi : -2 * pi;
     matrix f(n, n);
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < n; k++) {
-            const size_t column = (i / shape[1]) * (k / shape[1]) % shape[0];
-            const size_t row = (i % shape[1]) * (k % shape[1]) % shape[1];
-            f.set(i * n + k, std::polar(1 / std::sqrt(double(n)), sign * double(column) / double(shape[0])) *
-                                 std::polar(1.0, sign * double(row) / double(shape[1])));
+            const size_t column = k / shape[1], row = k % shape[1];
+            const size_t whole_column = (i / shape[1]) * column % shape[0], whole_row = i % shape[1] * row % shape[1];
+            const double phase = (double(whole_column) - turn * double(column)) / double(shape[0]) +
+                                 (double(whole_row) - turn * double(row)) / double(shape[1]);
+            f.set(i * n + k, std::polar(1 / std::sqrt(double(n)), -2 * pi * phase));
         }
     return f;
 }
 
-beam_guide::beam_guide(array_shape rx, array_shape tx)
-    : d_nr(rx[0] * rx[1]), d_nt(tx[0] * tx[1]), d_f_rx(fourier(rx, false)), d_f_rx_back(fourier(rx, true)),
-      d_f_tx_conj(fourier(tx, true)), d_mid(d_nr, d_nt), d_out(d_nr, d_nt), d_m(2 * beams()), d_z(2 * beams()),
+beam_guide::beam_guide(array_shape rx, array_shape tx, double turn)
+    : d_nr(rx[0] * rx[1]), d_nt(tx[0] * tx[1]), d_f_rx(fourier(rx, turn)), d_f_rx_back(d_nr, d_nr),
+      d_f_tx_conj(fourier(tx, turn)), d_mid(d_nr, d_nt), d_out(d_nr, d_nt), d_m(2 * beams()), d_z(2 * beams()),
       d_q(beams()), d_v(beams())
 {
+    for (size_t i = 0; i < d_nr; i++)
+        for (size_t k = 0; k < d_nr; k++)
+            d_f_rx_back.set(k * d_nr + i, std::conj(d_f_rx.at(i * d_nr + k)));
+    for (double& x : d_f_tx_conj.im)
+        x = -x;
 }
 
 double check_pilots(const std::vector<std::complex<float>>& pilots, size_t transmitters)

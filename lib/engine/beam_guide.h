@@ -33,7 +33,8 @@ DIFFUSION_API double check_pilots(const std::vector<std::complex<float>>& pilots
 class DIFFUSION_API beam_guide
 {
 public:
-    beam_guide(array_shape rx, array_shape tx);
+    //! \param turn the beams look this part of a beam's width beside those of the Fourier matrices, along every axis
+    beam_guide(array_shape rx, array_shape tx, double turn = 0);
 
     size_t receivers() const { return d_nr; }
     size_t transmitters() const { return d_nt; }
@@ -68,7 +69,7 @@ public:
 
 private:
     using matrix = split_matrix;
-    static matrix fourier(array_shape shape, bool conjugate);
+    static matrix fourier(array_shape shape, double turn);
     void one_beam(size_t r, const float* mu, const float* gamma);
 
     size_t d_nr, d_nt, d_count = 0;

@@ -19,6 +19,13 @@ def options(*words):
     return parser.parse_args(list(words))
 
 
+KEYS = {"study", "scene", "pilots", "bits", "snr_db", "estimator", "nmse_db", "us_per_estimate"}
+
+
+def complete(row):
+    return KEYS <= set(row) and np.isfinite(row["nmse_db"]) and row["us_per_estimate"] > 0
+
+
 def nmse_db(a, b):
     return 10 * np.log10(np.sum(np.abs(a - b) ** 2) / np.sum(np.abs(b) ** 2))
 
@@ -38,6 +45,7 @@ def test_extrapolation_counts_the_carriers_without_pilots():
     assert len(rows) == 9 and {r["pilots"] for r in rows} == set(extrapolation.PARTS)
     for r in rows:
         assert r["nmse_db_low"] <= r["nmse_db"] <= r["nmse_db_high"]
+        assert complete(r)
         assert abs(r["nmse_db"]) < 1e-9 if r["estimator"] == "stops" else r["nmse_db"] < -25
 
 
@@ -58,6 +66,7 @@ def test_csi_pseudo_truth_undoes_phase_timing_and_level(tmp_path):
     args = options("--study", "csi", "--data", str(tmp_path), "--frames", "4", "--snr", "10")
     rows = csi.rows(args, {"ls": baselines.native("ls", 64)}, evaluate.interval_of(1))
     assert {r["estimator"] for r in rows} == {"ls", "lmmse-place"} and len(rows) == 8
+    assert all(complete(r) for r in rows)
     with pytest.raises(SystemExit, match="csi_intel5300"):
         csi.load(tmp_path / "nowhere")
 

@@ -15,6 +15,11 @@ One step holds the belief g ~ CN(mu, diag(gamma)) and conditions it exactly on t
 apart into scalars). A small convolutional network over the beams of both ends makes the next belief from
 what a common phase leaves alone. Untrained it is sparse Bayesian learning (Tipping 2001) by EM.
 
+The beams of two ends are as many as the antennas, so a wave between two beams leaks into many. With ``views`` > 1
+the network estimates on several sets of beams, set i with i/views of a beam's width beside the Fourier matrices along
+every axis (H, y and P with a phase slope over the arrays), and the answer is the mean. Its error is exactly the mean
+error of the views less their spread around it (Krogh and Vedelsby, 1995).
+
 Antenna index = column * rows + row. The scale of y and of P is free: both are normalised first.
 """
 
@@ -28,12 +33,13 @@ FEATURES = 12
 GATES = 9  # the beam itself and its two neighbours along each of four axes
 
 
-def fourier(shape):
-    """Unitary Fourier matrix of a planar array [columns, rows], complex128."""
+def fourier(shape, turn=0.0):
+    """Unitary Fourier matrix of a planar array [columns, rows], beams x antennas, complex128; its beams ``turn`` of
+    their width further along both axes."""
 
     def one(n):
         k = torch.arange(n, dtype=torch.float64)
-        phase = -2 * math.pi / n * torch.remainder(k[:, None] * k, n)
+        phase = -2 * math.pi / n * (torch.remainder(k[:, None] * k, n) - turn * k)
         return torch.polar(torch.full_like(phase, n**-0.5), phase)
 
     return torch.kron(one(shape[0]), one(shape[1]))
@@ -73,13 +79,15 @@ class AngularUnrolled(nn.Module):
     with ``every`` all steps' h, first to last. precision: that of the conditioning; the engine's is
     double, training may use complex64."""
 
-    def __init__(self, rx=(4, 4), tx=(8, 8), steps=3, width=16):
+    def __init__(self, rx=(4, 4), tx=(8, 8), steps=3, width=16, views=1):
         super().__init__()
-        self.config = dict(rx=list(rx), tx=list(tx), steps=steps, width=width)
+        self.config = dict(rx=list(rx), tx=list(tx), steps=steps, width=width, **({"views": views} if views > 1 else {}))
+        self.views = views
         self.shape = (*rx, *tx)
         self.precision = torch.complex128
-        self.register_buffer("f_rx", fourier(rx), persistent=False)
-        self.register_buffer("f_tx", fourier(tx), persistent=False)
+        turns = [i / views for i in range(views)]
+        self.register_buffer("f_rx", torch.stack([fourier(rx, t) for t in turns]), persistent=False)
+        self.register_buffer("f_tx", torch.stack([fourier(tx, t) for t in turns]), persistent=False)
         self.prior = nn.Parameter(torch.zeros(rx[0] * rx[1], tx[0] * tx[1]))
         self.steps = nn.ModuleList(Step(width) for _ in range(steps))
         self.spread = nn.Linear(3, 1)
@@ -87,13 +95,24 @@ class AngularUnrolled(nn.Module):
         nn.init.zeros_(self.spread.bias)
 
     def forward(self, y, pilots, noise_var, every=False):
+        seen = [self._look(f_rx, f_tx, y, pilots, noise_var) for f_rx, f_tx in zip(self.f_rx, self.f_tx)]
+        outputs = [torch.stack(same).mean(0) for same in zip(*(outputs for outputs, _ in seen))]
+        err = torch.stack([e for _, e in seen]).mean(0)
+        if self.views > 1:
+            last = torch.stack([outputs[-1] for outputs, _ in seen]).detach()
+            spread = ((last - last.mean(0)).abs() ** 2).mean((0, 2, 3))
+            err = torch.maximum(err - spread, err / self.views)
+        return (outputs if every else outputs[-1]), err
+
+    def _look(self, f_rx, f_tx, y, pilots, noise_var):
+        """One view: all steps' h, first to last, and the last one's err_var."""
         batch, (nt, count) = y.shape[0], pilots.shape
         pilots = pilots.to(torch.complex128)
         level = ((pilots.abs() ** 2).sum() / count).clamp_min(1e-30).sqrt()
         scale = (y.abs().double() ** 2).mean((1, 2)).clamp_min(1e-30).sqrt()
         noise = (noise_var.double() / scale**2).clamp(1e-5, 4.0)
-        rotated = self.f_rx @ (y.to(torch.complex128) / scale[:, None, None])
-        phi = (self.f_tx.conj() @ pilots / level).T
+        rotated = f_rx @ (y.to(torch.complex128) / scale[:, None, None])
+        phi = (f_tx.conj() @ pilots / level).T
         solve = self._solver(rotated.to(self.precision), phi.to(self.precision), noise)
         scale = (scale / level).float()[:, None, None]
         condition = torch.stack([noise.log() * 0.3 + 1, torch.full_like(noise, math.log(count / nt))], 1).float()
@@ -102,9 +121,8 @@ class AngularUnrolled(nn.Module):
         for step in [*self.steps, None]:
             gamma = log_gamma.exp()
             m, z, q, v = solve(gamma, mu)
-            if every or step is None:
-                back = self.f_rx.conj().to(torch.complex64) @ m @ self.f_tx.conj().to(torch.complex64)
-                outputs.append(back * scale)
+            back = f_rx.mH.to(torch.complex64) @ m @ f_tx.conj().to(torch.complex64)
+            outputs.append(back * scale)
             v = v.clamp_min(0) + 1e-9
             if step is None:
                 break
@@ -132,7 +150,7 @@ class AngularUnrolled(nn.Module):
         base = v.mean((1, 2)).detach()
         fit = torch.stack([base.log(), noise.log().float(), torch.full_like(base, math.log(count / nt))], 1)
         err = base * torch.exp(self.spread(0.3 * fit))[:, 0] * scale[:, 0, 0] ** 2
-        return (outputs if every else outputs[-1]), err
+        return outputs, err
 
     def _solver(self, y, phi, noise):
         """(gamma, mu) -> posterior mean m, adjoint residual z, its scale q = diag(Phi^H S^-1 Phi), posterior
