@@ -15,7 +15,8 @@ namespace {
 
 void flops(benchmark::State& state, double per_iteration)
 {
-    state.counters["flops"] = benchmark::Counter(per_iteration, benchmark::Counter::kIsIterationInvariantRate);
+    state.counters["flops"] = benchmark::Counter(per_iteration,
+                                                 benchmark::Counter::kIsIterationInvariantRate);
 }
 
 void peak(benchmark::State& state)
@@ -48,7 +49,8 @@ void network(benchmark::State& state, const std::string& act)
     for (auto _ : state)
         r.denoise(y.data(), x.data(), batch);
     flops(state, 2.0 * double(batch * steps) * double(2 * width + 2 * width * width + 2 * width));
-    state.counters["symbols"] = benchmark::Counter(double(batch), benchmark::Counter::kIsIterationInvariantRate);
+    state.counters["symbols"] = benchmark::Counter(double(batch),
+                                                   benchmark::Counter::kIsIterationInvariantRate);
 }
 
 //! A receiver of the shape that ships: posterior of m points with Gaussian skip, soft bits or symbols.
@@ -62,14 +64,16 @@ void posterior(benchmark::State& state, bool soft)
     std::vector<float> llr(batch * 8);
     for (auto _ : state)
         soft ? r.llr(y.data(), llr.data(), batch) : r.denoise(y.data(), x.data(), batch);
-    state.counters["symbols"] = benchmark::Counter(double(batch), benchmark::Counter::kIsIterationInvariantRate);
+    state.counters["symbols"] = benchmark::Counter(double(batch),
+                                                   benchmark::Counter::kIsIterationInvariantRate);
 }
 
 //! One row-major layer of the estimators: a convolution of width 3 over 64 positions.
 void convolution(benchmark::State& state, activation act)
 {
     const size_t channels = state.range(0), outputs = state.range(1), positions = 64;
-    std::vector<float> w(3 * channels * outputs, 0.01f), in((positions + 2) * channels, 0.5f), out(positions * outputs);
+    std::vector<float> w(3 * channels * outputs, 0.01f), in((positions + 2) * channels, 0.5f),
+        out(positions * outputs);
     const packed_dense layer(3 * channels, outputs, w.data(), nullptr, act);
     for (auto _ : state)
         layer.run(in.data(), channels, out.data(), outputs, positions);
@@ -90,7 +94,8 @@ void table(benchmark::State& state, bool soft)
     std::vector<float> llr(batch * 8);
     for (auto _ : state)
         r.process(y.data(), soft ? nullptr : x.data(), soft ? llr.data() : nullptr, batch);
-    state.counters["symbols"] = benchmark::Counter(double(batch), benchmark::Counter::kIsIterationInvariantRate);
+    state.counters["symbols"] = benchmark::Counter(double(batch),
+                                                   benchmark::Counter::kIsIterationInvariantRate);
     state.counters["rms_error"] = soft ? r.accuracy().rms_soft : r.accuracy().rms;
 }
 
@@ -114,9 +119,14 @@ int main(int argc, char** argv)
             ->ArgNames({ "points", "width" })->ArgsProduct({ { 4, 16, 64, 256 }, { 32 } });
     for (auto [name, act] : { std::pair{ "relu", activation::relu }, std::pair{ "silu", activation::silu } })
         benchmark::RegisterBenchmark((std::string("convolution/") + name).c_str(), convolution, act)
-            ->ArgNames({ "channels", "outputs" })->Args({ 64, 64 })->Args({ 2, 64 })->Args({ 64, 2 })->Args({ 16, 16 });
+            ->ArgNames({ "channels", "outputs" })
+            ->Args({ 64, 64 })
+            ->Args({ 2, 64 })
+            ->Args({ 64, 2 })
+            ->Args({ 16, 16 });
     for (bool soft : { false, true })
-        benchmark::RegisterBenchmark(soft ? "table/llr" : "table/symbols", table, soft)->ArgNames({ "points" })
+        benchmark::RegisterBenchmark(soft ? "table/llr" : "table/symbols", table, soft)
+            ->ArgNames({ "points" })
             ->ArgsProduct({ { 4, 16, 64, 256 } });
     benchmark::AddCustomContext("simd_target", kernels().target);
     benchmark::Initialize(&argc, argv);

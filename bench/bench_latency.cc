@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-// How long the scheduler's calls into denoiser_cc take: bench_latency SECONDS runs each of four settings for so long
-// without a break and writes JSON. The block is the real one, subclassed so that the clocks are read outside of it;
-// source and sink run on the other cores at full speed. Of every call: time by the clock, CPU time of the thread, how
-// often the system took the core away (involuntary switches) and what pages had to be found. So a late call says
-// whether it is ours.
+// How long the scheduler's calls into denoiser_cc take: bench_latency SECONDS runs each of four settings for
+// so long without a break and writes JSON. The block is the real one, subclassed so that the clocks are read
+// outside of it; source and sink run on the other cores at full speed. Of every call: time by the clock, CPU
+// time of the thread, how often the system took the core away (involuntary switches) and what pages had to be
+// found. So a late call says whether it is ours.
 #include "blocks/denoiser_cc_impl.h"
 #include <gnuradio/blocks/null_sink.h>
 #include <gnuradio/blocks/vector_source.h>
@@ -65,7 +65,8 @@ struct thread_state {
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
         rusage u;
         getrusage(RUSAGE_THREAD, &u);
-        return { 1e6 * double(t.tv_sec) + 1e-3 * double(t.tv_nsec), u.ru_nivcsw, u.ru_nvcsw, u.ru_minflt, u.ru_majflt };
+        return { 1e6 * double(t.tv_sec) + 1e-3 * double(t.tv_nsec), u.ru_nivcsw, u.ru_nvcsw, u.ru_minflt,
+                 u.ru_majflt };
     }
     thread_state since(const thread_state& before) const
     {
@@ -137,18 +138,22 @@ void measure(const char* name, const char* mode, int batch, bool moving, double 
     top->stop();
     top->wait();
     const histogram &h = block->calls, &c = block->cpu;
-    std::printf("  \"%s_%d\": {\"p50\": %.3f, \"p99\": %.3f, \"max\": %.3f, \"p50_cpu\": %.3f, \"p99_cpu\": %.3f, "
-                "\"max_cpu\": %.3f, \"calls\": %llu, \"above_5_ms\": %llu, \"above_5_ms_cpu\": %llu, \"involuntary\": %llu, "
-                "\"page_faults\": %llu, \"seconds\": %.1f,\n    \"late\": [",
-                name, batch, h.quantile(0.5), h.quantile(0.99), h.largest(), c.quantile(0.5), c.quantile(0.99), c.largest(),
-                (unsigned long long)h.total(), (unsigned long long)h.above_5_ms(), (unsigned long long)c.above_5_ms(),
-                (unsigned long long)block->switches, (unsigned long long)block->faults, seconds);
+    std::printf(
+        "  \"%s_%d\": {\"p50\": %.3f, \"p99\": %.3f, \"max\": %.3f, \"p50_cpu\": %.3f, \"p99_cpu\": %.3f, "
+        "\"max_cpu\": %.3f, \"calls\": %llu, \"above_5_ms\": %llu, \"above_5_ms_cpu\": %llu, "
+        "\"involuntary\": %llu, "
+        "\"page_faults\": %llu, \"seconds\": %.1f,\n    \"late\": [",
+        name, batch, h.quantile(0.5), h.quantile(0.99), h.largest(), c.quantile(0.5), c.quantile(0.99),
+        c.largest(), (unsigned long long)h.total(), (unsigned long long)h.above_5_ms(),
+        (unsigned long long)c.above_5_ms(), (unsigned long long)block->switches,
+        (unsigned long long)block->faults, seconds);
     for (size_t i = 0; i < block->n_late; i++) {
         const late_call& l = block->late[i];
-        std::printf("%s{\"us\": %.0f, \"cpu_us\": %.0f, \"involuntary\": %ld, \"voluntary\": %ld, \"minor_faults\": %ld, "
+        std::printf("%s{\"us\": %.0f, \"cpu_us\": %.0f, \"involuntary\": %ld, \"voluntary\": %ld, "
+                    "\"minor_faults\": %ld, "
                     "\"major_faults\": %ld}",
-                    i ? ", " : "", l.us, l.spent.cpu_us, l.spent.involuntary, l.spent.voluntary, l.spent.minor_faults,
-                    l.spent.major_faults);
+                    i ? ", " : "", l.us, l.spent.cpu_us, l.spent.involuntary, l.spent.voluntary,
+                    l.spent.minor_faults, l.spent.major_faults);
     }
     std::printf("]}%s\n", last ? "" : ",");
     std::fflush(stdout);

@@ -42,7 +42,8 @@ public:
         explicit call(work_watch& watch) : d_watch(watch)
         {
             const auto now = clock::now();
-            const std::chrono::duration<double> whole = now - watch.d_begin, worked = watch.d_end - watch.d_begin;
+            const std::chrono::duration<double> whole = now - watch.d_begin,
+                                                worked = watch.d_end - watch.d_begin;
             if (worked.count() > 0) { // not the first call
                 watch.d_worked = fade * watch.d_worked + worked.count();
                 watch.d_whole = fade * watch.d_whole + whole.count();
@@ -57,8 +58,8 @@ public:
         work_watch& d_watch;
     };
 
-    //! Share of the time spent in work, over some eight calls: a pause counts in the calls that follow it, so a burst
-    //! is not taken for a backlog. 0 to 1; 0 in the first call.
+    //! Share of the time spent in work, over some eight calls: a pause counts in the calls that follow it, so
+    //! a burst is not taken for a backlog. 0 to 1; 0 in the first call.
     double busy() const { return d_whole > 0 ? d_worked / d_whole : 0; }
 
 private:
@@ -69,8 +70,8 @@ private:
 };
 
 //! Steps that the budget allows now.
-inline size_t allowed_steps(dsp::step_budget& budget, const work_watch& watch, const gr::block_detail_sptr& detail,
-                            size_t wanted)
+inline size_t allowed_steps(dsp::step_budget& budget, const work_watch& watch,
+                            const gr::block_detail_sptr& detail, size_t wanted)
 {
     return budget.on() ? budget.allow(input_fill(detail), output_fill(detail), watch.busy(), wanted)
                        : budget.allow(0, 0, 0, wanted);

@@ -20,7 +20,8 @@ struct shaping_tag {
 
     pmt::pmt_t to_pmt() const
     {
-        return pmt::make_tuple(pmt::from_uint64(index), pmt::from_uint64(bits), pmt::from_uint64(packet_bits));
+        return pmt::make_tuple(pmt::from_uint64(index), pmt::from_uint64(bits),
+                               pmt::from_uint64(packet_bits));
     }
 
     //! False if the value is no such tuple; never throws.

@@ -25,7 +25,8 @@ adc_grid adc_grid::detect(const std::complex<float>* y, size_t n)
     const double top = level.back();
     if (!(top > 0) || !std::isfinite(top))
         return {};
-    // The smallest distance of two different levels; 2 |x| of the smallest counts, being its mirror's distance.
+    // The smallest distance of two different levels; 2 |x| of the smallest counts, being its mirror's
+    // distance.
     double step = 2 * level.front();
     for (size_t i = 1; i < level.size(); i++) {
         const double gap = level[i] - level[i - 1];

@@ -7,11 +7,11 @@
 
 namespace gr::diffusion::dsp {
 
-/* Arithmetic coding in 64-bit integers, for matchers: bits name a point of [0, 1), a sequence of cuts finds the
- * interval that holds it, and the same cuts give the interval's lower edge back.
+/* Arithmetic coding in 64-bit integers, for matchers: bits name a point of [0, 1), a sequence of cuts finds
+ * the interval that holds it, and the same cuts give the interval's lower edge back.
  *
- * The range is kept in (2^55, 2^63], two 64-bit divisions a cut. A cut divides the range into `total` units, total at
- * most 2^24, and hands what does not go into units to the part that ends at total. */
+ * The range is kept in (2^55, 2^63], two 64-bit divisions a cut. A cut divides the range into `total` units,
+ * total at most 2^24, and hands what does not go into units to the part that ends at total. */
 constexpr uint64_t coder_range_start = uint64_t(1) << 63;
 constexpr uint64_t coder_range_floor = uint64_t(1) << 55;
 
@@ -77,8 +77,8 @@ private:
     uint64_t d_odd = 0;
 };
 
-/*! From intervals to bits: the lower edge as a long binary fraction. 63 bits of head room move in a register, bytes that
- * leave it wait for a carry. max_bytes: what the cuts can narrow the interval by, in bytes. */
+/*! From intervals to bits: the lower edge as a long binary fraction. 63 bits of head room move in a register,
+ * bytes that leave it wait for a carry. max_bytes: what the cuts can narrow the interval by, in bytes. */
 template <size_t max_bytes>
 class interval_builder
 {

@@ -37,7 +37,8 @@ double energy(const std::vector<cdouble>& x)
     return sum;
 }
 
-//! Solves the symmetric 4 x 4 system a x = b with a little added to the diagonal; axes of one element have zeros.
+//! Solves the symmetric 4 x 4 system a x = b with a little added to the diagonal; axes of one element have
+//! zeros.
 std::array<double, 4> solve(std::array<std::array<double, 4>, 4> a, std::array<double, 4> b)
 {
     double largest = 0;
@@ -68,7 +69,8 @@ beam_nomp::beam_nomp(engine::array_shape rx, engine::array_shape tx, size_t most
       d_re(most * most), d_im(d_re.size()), d_scratch(2 * d_re.size())
 {
     std::vector<cdouble> beam(std::max(d_nr, d_nt));
-    auto fill = [&](engine::split_matrix& grid, engine::array_shape shape, size_t columns, size_t rows, bool conjugate) {
+    auto fill = [&](engine::split_matrix& grid, engine::array_shape shape, size_t columns, size_t rows,
+                    bool conjugate) {
         const size_t n = shape[0] * shape[1];
         for (size_t g = 0; g < columns * rows; g++) {
             steer(double(g / rows) / double(columns), double(g % rows) / double(rows), shape, beam.data());
@@ -164,8 +166,9 @@ void beam_nomp::search()
     d_trial.gain = overlap(d_trial) / std::max(d_trial.norm, 1e-300);
 }
 
-/*! One Gauss-Newton step of a wave's four frequencies, its gain free: with the derivatives d_k = g da/df_k, orthogonal
- * to the wave itself, minimises |R - sum_k x_k d_k|^2 over real x. Taken only if it improves the fit. */
+/*! One Gauss-Newton step of a wave's four frequencies, its gain free: with the derivatives d_k = g da/df_k,
+ * orthogonal to the wave itself, minimises |R - sum_k x_k d_k|^2 over real x. Taken only if it improves the
+ * fit. */
 void beam_nomp::refine(wave& w)
 {
     add_to_residual(w, w.gain);
@@ -282,11 +285,13 @@ float beam_nomp::run(const std::complex<float>* y, float noise_var, std::complex
                 h[r * d_nt + t] += std::complex<float>(w.gain * w.a[r] * w.b[t]);
         for (size_t j = 0; j < d_paths; j++)
             variance += (cdouble(d_re[k * d_paths + j], d_im[k * d_paths + j]) *
-                         inner(d_waves[j].a.data(), w.a.data(), d_nr) * inner(d_waves[j].b.data(), w.b.data(), d_nt))
+                         inner(d_waves[j].a.data(), w.a.data(), d_nr) *
+                         inner(d_waves[j].b.data(), w.b.data(), d_nt))
                             .real();
     }
     const double level = energy(d_p) / double(d_count);
-    return float(d_paths ? 3 * noise * std::max(variance, 0.0) / double(d_nr * d_nt) : power / std::max(level, 1e-300));
+    return float(d_paths ? 3 * noise * std::max(variance, 0.0) / double(d_nr * d_nt)
+                         : power / std::max(level, 1e-300));
 }
 
 } // namespace gr::diffusion::dsp

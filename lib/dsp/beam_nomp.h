@@ -10,10 +10,10 @@ namespace gr::diffusion::dsp {
  * Madhow, "Newtonized orthogonal matching pursuit: frequency estimation over the continuum", 2016, with two
  * frequencies at either end).
  *
- * H = sum_k g_k a(u_k, v_k) b(s_k, t_k)^T over ideal half-wavelength planar arrays. Waves are found one by one on a
- * grid of half a beam, refined in the continuum by Gauss-Newton steps, cyclically together with those
- * found before, and their gains fitted jointly. It stops when what is left looks like noise (false alarm rate
- * 1%), at 40 waves (unless told) or at a quarter as many as there are observations.
+ * H = sum_k g_k a(u_k, v_k) b(s_k, t_k)^T over ideal half-wavelength planar arrays. Waves are found one by
+ * one on a grid of half a beam, refined in the continuum by Gauss-Newton steps, cyclically together with
+ * those found before, and their gains fitted jointly. It stops when what is left looks like noise (false
+ * alarm rate 1%), at 40 waves (unless told) or at a quarter as many as there are observations.
  *
  * Memory is taken in the constructor and in set_pilots() only.
  */
@@ -29,18 +29,20 @@ public:
     /*! \param y receivers x count
      *  \param noise_var E|n|^2 of y
      *  \param h receivers x transmitters
-     *  \returns E|h - truth|^2 as the mean over the antenna pairs, if the model of plane waves holds: six real
-     *  parameters a wave instead of two, so three times the error of the gains alone */
+     *  \returns E|h - truth|^2 as the mean over the antenna pairs, if the model of plane waves holds: six
+     *  real parameters a wave instead of two, so three times the error of the gains alone */
     float run(const std::complex<float>* y, float noise_var, std::complex<float>* h);
 
 private:
     using cdouble = std::complex<double>;
-    using frequencies = std::array<double, 4>; //!< receive columns, rows, transmit columns, rows; cycles an element
+    //! Receive columns, rows, transmit columns, rows; cycles an element
+    using frequencies = std::array<double, 4>;
 
     struct wave {
         frequencies f{};
         cdouble gain = 0;
-        std::vector<cdouble> a, b, s; //!< receive response, transmit response, and the pilots' view of it: P^T b
+        //! Receive response, transmit response, and the pilots' view of it: P^T b
+        std::vector<cdouble> a, b, s;
         double norm = 0;              //!< |a|^2 |s|^2
     };
 

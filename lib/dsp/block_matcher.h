@@ -54,7 +54,8 @@ inline matcher_kind matcher_from_name(const std::string& name)
         return matcher_kind::ccdm;
     if (name == "ess")
         return matcher_kind::ess;
-    throw std::invalid_argument("matcher is '" + name + "', use ccdm (constant composition) or ess (sphere shaping)");
+    throw std::invalid_argument("matcher is '" + name +
+                                "', use ccdm (constant composition) or ess (sphere shaping)");
 }
 
 inline const char* matcher_name(matcher_kind kind) { return kind == matcher_kind::ess ? "ess" : "ccdm"; }

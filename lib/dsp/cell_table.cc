@@ -13,7 +13,8 @@ constexpr double hopeless = 1e-280;  // no symbol's probability above it: outsid
 constexpr uint32_t failed = 0x80000000;
 } // namespace
 
-cell_table::cell_table(std::vector<std::complex<float>> points) : d_points(std::move(points)), d_p(d_points.size())
+cell_table::cell_table(std::vector<std::complex<float>> points)
+    : d_points(std::move(points)), d_p(d_points.size())
 {
     while (size_t(1) << d_bits < d_points.size())
         d_bits++;
@@ -38,7 +39,8 @@ void cell_table::prepare(const link_law& law, double noise_var, const std::vecto
         for (size_t i = 0; i < m; i++) {
             const auto& s = law.symbols[i];
             const double weight = nodes[t].weight * (log_pmf.empty() ? 1 : std::exp(log_pmf[i]) * double(m));
-            const double scale = 1 / std::sqrt(additive + 2 * s.uncertainty); // 1 / (sqrt 2 deviation), as erfc has it
+            // 1 / (sqrt 2 deviation), as erfc has it
+            const double scale = 1 / std::sqrt(additive + 2 * s.uncertainty);
             const double mean[2] = { s.mean.real() * nodes[t].cosine - s.mean.imag() * nodes[t].sine,
                                      s.mean.real() * nodes[t].sine + s.mean.imag() * nodes[t].cosine };
             for (int r = 0; r < 2; r++) {

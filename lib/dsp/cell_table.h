@@ -6,10 +6,11 @@
 
 namespace gr::diffusion::dsp {
 
-/*! Symbol estimates and soft bits behind a converter: one of each per cell, from p(cell | symbol) of a link_law.
+/*! Symbol estimates and soft bits behind a converter: one of each per cell, from p(cell | symbol) of a
+ * link_law.
  *
- * prepare() tabulates the rails; a cell's own values are made when it is first seen. Nothing is allocated after the
- * constructor and the first prepare() of a law. */
+ * prepare() tabulates the rails; a cell's own values are made when it is first seen. Nothing is allocated
+ * after the constructor and the first prepare() of a law. */
 class DIFFUSION_API cell_table
 {
 public:
@@ -22,11 +23,12 @@ public:
     //! \param log_pmf log probability of each symbol; empty: all alike
     void prepare(const link_law& law, double noise_var, const std::vector<double>& log_pmf = {});
 
-    /*! Estimate and bits of one observation; either may be null. False, and nothing written, if it lies off the
-     *  converter's grid or where no symbol could have put it. */
+    /*! Estimate and bits of one observation; either may be null. False, and nothing written, if it lies off
+     *  the converter's grid or where no symbol could have put it. */
     bool look_up(std::complex<float> y, std::complex<float>* x_hat, float* llr);
 
-    //! log p(cell | symbol) (M values, -inf where 0) of an observation's cell. \throws std::invalid_argument off the grid
+    //! log p(cell | symbol) (M values, -inf where 0) of an observation's cell. \throws std::invalid_argument
+    //! off the grid
     void log_likelihood(std::complex<float> y, double* out);
 
 private:

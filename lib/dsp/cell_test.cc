@@ -30,7 +30,8 @@ void cell_test::prepare(const link_law& law, double noise_var)
             double below = 0;
             const double edge = (double(level + 1) - double(d_half)) * d_step;
             for (const auto& s : law.symbols) {
-                const double mean = k ? s.mean.imag() : s.mean.real(), other = k ? s.mean.real() : s.mean.imag();
+                const double mean = k ? s.mean.imag() : s.mean.real(),
+                             other = k ? s.mean.real() : s.mean.imag();
                 const double variance = additive + s.uncertainty + law.phase_var * other * other;
                 below += gaussian_below((edge - mean) / std::sqrt(std::max(variance, 1e-12)));
             }

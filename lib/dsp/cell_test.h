@@ -9,8 +9,8 @@
 namespace gr::diffusion::dsp {
 
 /*! How often the levels of a converter should occur on each rail, and how far from it a block of samples is.
- * The law before the converter says it: symbols equally likely, a Gaussian on each rail about each. Neighbouring
- * levels are taken together until a bin holds at least 1/16. */
+ * The law before the converter says it: symbols equally likely, a Gaussian on each rail about each.
+ * Neighbouring levels are taken together until a bin holds at least 1/16. */
 class cell_test
 {
 public:

@@ -13,7 +13,8 @@ constexpr int newton_steps = 3;
 } // namespace
 
 centroid_fit::centroid_fit(const std::vector<std::complex<float>>& points, size_t known)
-    : d_prior(hardware_prior::of(points)), d_radio(points), d_many(known >= 16 * points.size()), d_own(owns[0])
+    : d_prior(hardware_prior::of(points)), d_radio(points), d_many(known >= 16 * points.size()),
+      d_own(owns[0])
 {
     for (const auto& p : points) {
         d_ideal.push_back(p.real());
@@ -119,7 +120,8 @@ void centroid_fit::choose(const pseudo_observations& z)
         }
 }
 
-void centroid_fit::apply(const pseudo_observations& z, std::vector<double>& mean, std::vector<double>& uncertainty)
+void centroid_fit::apply(const pseudo_observations& z, std::vector<double>& mean,
+                         std::vector<double>& uncertainty)
 {
     solve(z, d_kind, d_own);
     mean.resize(d_rows.size());

@@ -12,10 +12,12 @@ struct pseudo_observations {
     std::vector<double> value, precision;
 };
 
-/*! Centroids from pseudo-observations z = mu + d + noise: mu of one kind of hardware, d ~ N(0, own) of each symbol's own.
+/*! Centroids from pseudo-observations z = mu + d + noise: mu of one kind of hardware, d ~ N(0, own) of each
+ * symbol's own.
  *
  * Kinds: the Gaussian priors of hardware_prior, and radio_curve's parameters, linearised where the data put
- * them (Gauss-Newton), with a gain that is nearly known or free. Kind and own are chosen by marginal likelihood. */
+ * them (Gauss-Newton), with a gain that is nearly known or free. Kind and own are chosen by marginal
+ * likelihood. */
 class centroid_fit
 {
 public:

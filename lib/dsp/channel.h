@@ -45,7 +45,8 @@ public:
     //! Static taps h_k, k = 0, 1, ... samples.
     explicit multipath(std::vector<std::complex<float>> taps = { 1 });
     /*! Rayleigh taps.
-     *  \param powers mean powers E|h_k|^2 (taken as they are: let them sum to 1 for a channel of mean power 1)
+     *  \param powers mean powers E|h_k|^2 (taken as they are: let them sum to 1 for a channel of mean
+     *         power 1)
      *  \param doppler maximum Doppler shift in cycles a sample, 0 (frozen until redraw) to 0.01 */
     static multipath rayleigh(std::vector<double> powers, double doppler = 0, uint64_t seed = 0);
 

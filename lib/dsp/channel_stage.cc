@@ -59,10 +59,11 @@ lmmse_stage::lmmse_stage(int fft_len, int taps, double learn)
 namespace {
 
 //! toeplitz_l = sum_k w_k conj(f_kl), b_l = sum_k conj(f_kl) v_k, with f the rows fr + j fi.
-DIFFUSION_VECTORISE void to_taps(size_t taps, size_t n, const double* __restrict fr, const double* __restrict fi,
-                                 const double* __restrict w, const double* __restrict vr,
-                                 const double* __restrict vi, double* __restrict toeplitz_re,
-                                 double* __restrict toeplitz_im, double* __restrict b_re, double* __restrict b_im)
+DIFFUSION_VECTORISE void to_taps(size_t taps, size_t n, const double* __restrict fr,
+                                 const double* __restrict fi, const double* __restrict w,
+                                 const double* __restrict vr, const double* __restrict vi,
+                                 double* __restrict toeplitz_re, double* __restrict toeplitz_im,
+                                 double* __restrict b_re, double* __restrict b_im)
 {
     constexpr size_t lanes = 8; // partial sums, so that the compiler may vectorise without reordering
     for (size_t l = 0; l < taps; l++, fr += n, fi += n) {
@@ -143,12 +144,14 @@ void lmmse_stage::estimate(const channel_observation& o, channel_estimate& out)
         v_re[k] = w[k] * double(o.ls[i].real());
         v_im[k] = w[k] * double(o.ls[i].imag());
     }
-    double *const t_re = d_tap.data(), *const t_im = t_re + taps, *const b_re = t_im + taps, *const b_im = b_re + taps;
+    double *const t_re = d_tap.data(), *const t_im = t_re + taps, *const b_re = t_im + taps,
+                  *const b_im = b_re + taps;
     double *const g_re = b_im + taps, *const g_im = g_re + taps;
     to_taps(taps, n, d_re.data(), d_im.data(), w, v_re, v_im, t_re, t_im, b_re, b_im);
     for (size_t r = 0; r < taps; r++)
         for (size_t c = r; c < taps; c++) { // the upper triangle: conjugates of the lower one's t_{c - r}
-            d_inverse_re[r * taps + c] = t_re[c - r] + (r == c ? 1 / std::max(d_profile[r] * gain, 1e-6 * power) : 0);
+            d_inverse_re[r * taps + c] = t_re[c - r] +
+                                         (r == c ? 1 / std::max(d_profile[r] * gain, 1e-6 * power) : 0);
             d_inverse_im[r * taps + c] = -t_im[c - r];
         }
     if (!engine::invert_hermitian(d_inverse_re.data(), d_inverse_im.data(), taps, d_scratch.data())) {

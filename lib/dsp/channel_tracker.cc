@@ -18,7 +18,8 @@ constexpr double least_gain = 0.2;   // signal over noise of a tap's unknown, al
 constexpr size_t strongest_taps = 8; // for a likelihood
 constexpr double least_share = 3e-4; // of an eigenvector's power
 
-//! Eigenvectors of the symmetric matrix a (n x n), columns of v, by cyclic Jacobi rotations; a keeps the eigenvalues.
+//! Eigenvectors of the symmetric matrix a (n x n), columns of v, by cyclic Jacobi rotations; a keeps the
+//! eigenvalues.
 void jacobi(std::vector<double>& a, std::vector<double>& v, size_t n)
 {
     v.assign(n * n, 0);
@@ -58,8 +59,9 @@ void jacobi(std::vector<double>& a, std::vector<double>& v, size_t n)
 }
 
 //! sum of a_k conj(b_k).
-DIFFUSION_VECTORISE void dot(const double* __restrict ar, const double* __restrict ai, const double* __restrict br,
-                             const double* __restrict bi, size_t n, double& re, double& im)
+DIFFUSION_VECTORISE void dot(const double* __restrict ar, const double* __restrict ai,
+                             const double* __restrict br, const double* __restrict bi, size_t n, double& re,
+                             double& im)
 {
     constexpr size_t lanes = 8;
     double r[lanes] = {}, m[lanes] = {};
@@ -80,7 +82,8 @@ DIFFUSION_VECTORISE void dot(const double* __restrict ar, const double* __restri
     }
 }
 
-/*! Cholesky of the matrix whose upper triangle is in (re, im), rows of L into its lower one; b becomes L^-1 b.
+/*! Cholesky of the matrix whose upper triangle is in (re, im), rows of L into its lower one; b becomes L^-1
+ * b.
  *  \returns log det, or NaN where the matrix is not positive definite */
 double factor(double* re, double* im, size_t n, double* b_re, double* b_im)
 {
@@ -121,7 +124,8 @@ channel_tracker::channel_tracker(int fft_len, int taps)
     const long n = fft_len;
     for (size_t l = 0; l < d_taps; l++)
         for (long i = 0; i < n; i++) {
-            const cd f = std::polar(1.0, -2 * M_PI * double((((i - n / 2) * long(l)) % n + n) % n) / double(n));
+            const cd f = std::polar(1.0,
+                                    -2 * M_PI * double((((i - n / 2) * long(l)) % n + n) % n) / double(n));
             d_re[l * d_n + size_t(i)] = f.real();
             d_im[l * d_n + size_t(i)] = f.imag();
         }
@@ -181,8 +185,8 @@ const channel_tracker::basis& channel_tracker::basis_for(size_t symbols, double 
     return d_bases.back();
 }
 
-/* I + D F^H W F D and D F^H v of the window that begins at symbol first, D the roots of the unknowns' powers. Unknown
- * (tap, eigenvector) is number tap * count + eigenvector, taps counted among the active ones. */
+/* I + D F^H W F D and D F^H v of the window that begins at symbol first, D the roots of the unknowns' powers.
+ * Unknown (tap, eigenvector) is number tap * count + eigenvector, taps counted among the active ones. */
 size_t channel_tracker::prepare(const std::vector<double>& profile, const basis& b, double ramp, size_t first,
                                 size_t most)
 {
@@ -196,7 +200,8 @@ size_t channel_tracker::prepare(const std::vector<double>& profile, const basis&
     d_active.clear();
     d_root.clear();
     for (size_t l = 0; l < d_taps; l++)
-        if ((profile[l] * weight > least_gain * double(b.count) && profile[l] >= least) || profile[l] == strongest) {
+        if ((profile[l] * weight > least_gain * double(b.count) && profile[l] >= least) ||
+            profile[l] == strongest) {
             d_active.push_back(l);
             d_root.push_back(std::sqrt(profile[l]));
         }
@@ -212,7 +217,8 @@ size_t channel_tracker::prepare(const std::vector<double>& profile, const basis&
             std::fill(d_lag.begin(), d_lag.end(), 0.0);
             for (size_t s = 0; s < b.symbols; s++) {
                 const double uu = b.u[s * m + p] * b.u[s * m + q];
-                const double *const t_re = &d_t_re[(first + s) * d_taps], *const t_im = &d_t_im[(first + s) * d_taps];
+                const double* const t_re = &d_t_re[(first + s) * d_taps];
+                const double* const t_im = &d_t_im[(first + s) * d_taps];
                 for (size_t l = 0; l < d_taps; l++) {
                     g_re[l] += uu * t_re[l];
                     g_im[l] += uu * t_im[l];
@@ -226,7 +232,8 @@ size_t channel_tracker::prepare(const std::vector<double>& profile, const basis&
                 }
         }
     for (size_t s = 0; s < b.symbols; s++) {
-        const double c = std::cos(2 * M_PI * ramp * double(first + s)), d = -std::sin(2 * M_PI * ramp * double(first + s));
+        const double c = std::cos(2 * M_PI * ramp * double(first + s)),
+                     d = -std::sin(2 * M_PI * ramp * double(first + s));
         for (size_t i = 0; i < d_active.size(); i++) {
             const size_t at = (first + s) * d_taps + d_active[i];
             const double re = d_b_re[at] * c - d_b_im[at] * d, im = d_b_re[at] * d + d_b_im[at] * c;
@@ -312,7 +319,8 @@ bool channel_tracker::window(const std::vector<double>& profile, double doppler,
                 for (size_t q = 0; q < m; q++)
                     var += u[p] * u[q] * d_a_re[(i * m + p) * n + i * m + q];
             }
-            const double turn = 2 * M_PI * ramp * double(s), c = d_root[i] * std::cos(turn), d = d_root[i] * std::sin(turn);
+            const double turn = 2 * M_PI * ramp * double(s), c = d_root[i] * std::cos(turn),
+                         d = d_root[i] * std::sin(turn);
             const double x = re;
             re = x * c - im * d;
             im = x * d + im * c;
@@ -335,8 +343,8 @@ bool channel_tracker::window(const std::vector<double>& profile, double doppler,
     return true;
 }
 
-bool channel_tracker::estimate(const std::vector<double>& profile, double doppler, double ramp, std::vector<cf>& h,
-                               std::vector<float>& error)
+bool channel_tracker::estimate(const std::vector<double>& profile, double doppler, double ramp,
+                               std::vector<cf>& h, std::vector<float>& error)
 {
     h.assign(d_symbols * d_n, cf(0));
     error.assign(d_symbols * d_n, 0);

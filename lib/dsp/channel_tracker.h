@@ -8,14 +8,14 @@
 
 namespace gr::diffusion::dsp {
 
-/*! The channel of every OFDM symbol of a frame from what is known anywhere in the frame: the Wiener filter over delay
- * and time.
+/*! The channel of every OFDM symbol of a frame from what is known anywhere in the frame: the Wiener filter
+ * over delay and time.
  *
- * Taps at 0 .. taps - 1 samples are independent, Gaussian, with mean powers p_l. A tap's course over the symbols has
- * Clarke's autocorrelation J0(2 pi f d) at a distance of d symbols, f cycles a symbol being the largest Doppler shift;
- * it is written in the eigenvectors of that matrix (Karhunen and Loeve), of which some 2 f S + 3 matter for S symbols.
- * So a frame of 27 symbols with Doppler of 5% of the subcarrier spacing has 7 unknowns a tap, a still one has 1.
- * Long frames are cut into overlapping windows of 32 symbols.
+ * Taps at 0 .. taps - 1 samples are independent, Gaussian, with mean powers p_l. A tap's course over the
+ * symbols has Clarke's autocorrelation J0(2 pi f d) at a distance of d symbols, f cycles a symbol being the
+ * largest Doppler shift; it is written in the eigenvectors of that matrix (Karhunen and Loeve), of which some
+ * 2 f S + 3 matter for S symbols. So a frame of 27 symbols with Doppler of 5% of the subcarrier spacing has 7
+ * unknowns a tap, a still one has 1. Long frames are cut into overlapping windows of 32 symbols.
  *
  * An object serves one thread. Bases are kept for the next frame of the same length. */
 class DIFFUSION_API channel_tracker
@@ -30,10 +30,12 @@ public:
      *  \p noise_var: E|n|^2, > 0; what a soft x leaves open belongs in it. */
     void add(size_t symbol, size_t carrier, std::complex<float> x, std::complex<float> y, double noise_var);
 
-    /*! Log likelihood of this Doppler (cycles a symbol) in the first 32 symbols, up to a constant, the common scale of
-     *  noise and channel being unknown. From the eight strongest taps: what the others hold counts as noise.
+    /*! Log likelihood of this Doppler (cycles a symbol) in the first 32 symbols, up to a constant, the common
+     *  scale of noise and channel being unknown. From the eight strongest taps: what the others hold counts
+     *  as noise.
      *  \param profile mean powers of the taps
-     *  \param ramp cycles a symbol that the whole channel turns besides: the synchroniser took a moving path for a CFO */
+     *  \param ramp cycles a symbol that the whole channel turns besides: the synchroniser took a moving path
+     *         for a CFO */
     double likelihood(const std::vector<double>& profile, double doppler, double ramp);
 
     /*! The estimate, its ramp included. \returns false, and nothing else, if numbers are beyond all sense
@@ -55,9 +57,10 @@ private:
         std::vector<double> u; // symbols x count
     };
     const basis& basis_for(size_t symbols, double doppler);
-    size_t prepare(const std::vector<double>& profile, const basis& b, double ramp, size_t first, size_t most);
-    bool window(const std::vector<double>& profile, double doppler, double ramp, size_t first, size_t count, size_t from, size_t to,
-                std::complex<float>* h, float* error);
+    size_t prepare(const std::vector<double>& profile, const basis& b, double ramp, size_t first,
+                   size_t most);
+    bool window(const std::vector<double>& profile, double doppler, double ramp, size_t first, size_t count,
+                size_t from, size_t to, std::complex<float>* h, float* error);
 
     size_t d_n, d_taps, d_symbols = 0;
     double d_noise_scale = 1, d_unknowns = 0;

@@ -11,7 +11,8 @@ namespace gr::diffusion::dsp {
 //! "bpsk", "qpsk", "qam16", "qam64", "qam256".
 DIFFUSION_API const std::vector<std::string>& constellation_names();
 
-/*! Unit-power Gray constellation of that name; points[i] is labelled by the bits of i, most significant first.
+/*! Unit-power Gray constellation of that name; points[i] is labelled by the bits of i, most significant
+ * first.
  *
  * BPSK and QPSK have the points and labels of digital.constellation_bpsk and constellation_qpsk, square QAM
  * those of digital.qam_constellation with Gray code: the first half of the bits is the I rail, the second

@@ -29,7 +29,8 @@ public:
 class DIFFUSION_API min_distance_stage : public demapper_stage
 {
 public:
-    void demap(const qam& c, const std::complex<float>* y, const float* noise_var, float* llr, size_t n) override
+    void demap(const qam& c, const std::complex<float>* y, const float* noise_var, float* llr,
+               size_t n) override
     {
         c.hard(y, noise_var, llr, n);
     }
@@ -39,7 +40,8 @@ public:
 class DIFFUSION_API map_stage : public demapper_stage
 {
 public:
-    void demap(const qam& c, const std::complex<float>* y, const float* noise_var, float* llr, size_t n) override
+    void demap(const qam& c, const std::complex<float>* y, const float* noise_var, float* llr,
+               size_t n) override
     {
         c.soft(y, noise_var, llr, n);
     }

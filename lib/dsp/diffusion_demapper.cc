@@ -106,7 +106,8 @@ bool diffusion_demapper::watch(constellation& own, const cf* y, const unsigned* 
         return own.guard && own.guard->alarm();
     if (!own.guard) {
         const fitted_receiver fit(own.model);
-        const auto range = fit.path() == receiver_path::network ? own.model->snr_db() : std::make_pair(-200.0, 200.0);
+        const auto range = fit.path() == receiver_path::network ? own.model->snr_db()
+                                                                : std::make_pair(-200.0, 200.0);
         own.guard = std::make_unique<input_guard>(fit.law(), range);
         own.guard->set_gaussian(fit.path() != receiver_path::noise);
     }
@@ -140,7 +141,9 @@ diffusion_demapper::constellation* diffusion_demapper::of(const qam& c)
     const int bits = c.bits();
     constellation& own = d_constellations[bits];
     if (!own.model && own.missing.empty()) {
-        const std::string name = bits == 1 ? "rx-bpsk" : bits == 2 ? "rx-qpsk" : "rx-qam" + std::to_string(1 << bits);
+        const std::string name = bits == 1   ? "rx-bpsk"
+                                 : bits == 2 ? "rx-qpsk"
+                                             : "rx-qam" + std::to_string(1 << bits);
         try {
             auto loaded = engine::model::load(name);
             engine::receiver check(loaded);

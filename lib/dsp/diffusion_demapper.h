@@ -11,14 +11,14 @@
 
 namespace gr::diffusion::dsp {
 
-/*! The engine's denoising receivers as demappers, one for each constellation; a model that holds a fit is used with
- * it (but for shaped constellations).
+/*! The engine's denoising receivers as demappers, one for each constellation; a model that holds a fit is
+ * used with it (but for shaped constellations).
  *
  * The engine works at one noise level at a time, a fading channel has one for each carrier: symbols are
  * taken in groups of 1 dB, and each LLR is scaled by the group's level over the symbol's own (LLRs of
- * Gaussian noise are proportional to 1/noise_var; the prior's part of a shaped constellation's is not, which half
- * a dB hardly shows). A level met once stays prepared, for one prior at a time: shaped constellations are told apart
- * by their address, so they must outlive the demapper (those of shaped_payload do). */
+ * Gaussian noise are proportional to 1/noise_var; the prior's part of a shaped constellation's is not, which
+ * half a dB hardly shows). A level met once stays prepared, for one prior at a time: shaped constellations
+ * are told apart by their address, so they must outlive the demapper (those of shaped_payload do). */
 class diffusion_demapper : public demapper_stage
 {
 public:
@@ -29,7 +29,8 @@ public:
     std::shared_ptr<const waveform_correction> correction() const override { return d_correction; }
     bool guarded() const override { return d_guarded; }
     void set_guard(bool on) override { d_guard_on = on; }
-    void demap(const qam& c, const std::complex<float>* y, const float* noise_var, float* llr, size_t n) override;
+    void demap(const qam& c, const std::complex<float>* y, const float* noise_var, float* llr,
+               size_t n) override;
 
 private:
     static constexpr int lowest_db = -60, highest_db = 15; // beyond, nothing is in doubt, or nothing is known

@@ -34,15 +34,19 @@ void check_layer(const float* __restrict in, float* __restrict out, float* __res
     for (int e = 1; e < edges; e++)
         for (int i = 0; i < lane_count; i++)
             forward[e * lane_count + i] = box_plus(forward[(e - 1) * lane_count + i], in[e * lane_count + i]);
-    std::memcpy(backward + (edges - 1) * lane_count, in + (edges - 1) * lane_count, lane_count * sizeof(float));
+    std::memcpy(backward + (edges - 1) * lane_count, in + (edges - 1) * lane_count,
+                lane_count * sizeof(float));
     for (int e = edges - 2; e >= 0; e--)
         for (int i = 0; i < lane_count; i++)
-            backward[e * lane_count + i] = box_plus(backward[(e + 1) * lane_count + i], in[e * lane_count + i]);
+            backward[e * lane_count + i] = box_plus(backward[(e + 1) * lane_count + i],
+                                                    in[e * lane_count + i]);
     std::memcpy(out, backward + lane_count, lane_count * sizeof(float));
     for (int e = 1; e < edges - 1; e++)
         for (int i = 0; i < lane_count; i++)
-            out[e * lane_count + i] = box_plus(forward[(e - 1) * lane_count + i], backward[(e + 1) * lane_count + i]);
-    std::memcpy(out + (edges - 1) * lane_count, forward + (edges - 2) * lane_count, lane_count * sizeof(float));
+            out[e * lane_count + i] = box_plus(forward[(e - 1) * lane_count + i],
+                                               backward[(e + 1) * lane_count + i]);
+    std::memcpy(out + (edges - 1) * lane_count, forward + (edges - 2) * lane_count,
+                lane_count * sizeof(float));
 }
 
 //! a = value - old, by lane, where the lanes of value are turned by shift.
@@ -63,7 +67,8 @@ void scatter(float* __restrict value, float* __restrict old, const float* __rest
     for (int i = 0; i < shift; i++)
         turned[i] = std::min(std::max(turned[i] + fresh[i] - old[i], -4 * largest), 4 * largest);
     for (int i = shift; i < lane_count; i++)
-        value[i - shift] = std::min(std::max(value[i - shift] + fresh[i] - old[i], -4 * largest), 4 * largest);
+        value[i - shift] = std::min(std::max(value[i - shift] + fresh[i] - old[i], -4 * largest),
+                                    4 * largest);
     for (int i = 0; i < lane_count; i++)
         old[i] = fresh[i];
 }
@@ -143,7 +148,12 @@ size_t dvbs2_code::decode(const float* llr, uint8_t* bits, size_t iterations) co
     for (auto* scratch : { &w.in, &w.out, &w.forward, &w.backward })
         scratch->resize(d_widest * lanes);
     // Inside, positive means 0.
-    auto held = [](float x) { return std::isfinite(x) ? std::clamp(-x, -largest, largest) : std::isnan(x) ? 0.0f : x > 0 ? -largest : largest; };
+    auto held = [](float x) {
+        return std::isfinite(x) ? std::clamp(-x, -largest, largest)
+               : std::isnan(x)  ? 0.0f
+               : x > 0          ? -largest
+                                : largest;
+    };
     for (size_t i = 0; i < d_k; i++)
         w.value[i] = held(llr[i]);
     for (size_t j = 0; j < n - d_k; j++)
@@ -175,14 +185,16 @@ size_t dvbs2_code::decode(const float* llr, uint8_t* bits, size_t iterations) co
             const auto& edges = d_edges[g];
             const int count = int(edges.size());
             for (int e = 0; e < count; e++)
-                gather(&w.value[edges[e].group * lanes], old + e * lane_count, &w.in[e * lane_count], edges[e].shift);
+                gather(&w.value[edges[e].group * lanes], old + e * lane_count, &w.in[e * lane_count],
+                       edges[e].shift);
             if (g == 0)
                 w.in[(count - 1) * lane_count] = largest; // no such bit: a certain 0
             check_layer(w.in.data(), w.out.data(), w.forward.data(), w.backward.data(), count);
             if (g == 0)
                 w.out[(count - 1) * lane_count] = 0; // and nothing is told to the bit in that lane
             for (int e = 0; e < count; e++)
-                scatter(&w.value[edges[e].group * lanes], old + e * lane_count, &w.out[e * lane_count], edges[e].shift);
+                scatter(&w.value[edges[e].group * lanes], old + e * lane_count, &w.out[e * lane_count],
+                        edges[e].shift);
             old += count * lane_count;
         }
         if (is_word())

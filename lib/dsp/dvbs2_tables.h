@@ -8,7 +8,8 @@
 
 namespace gr::diffusion::dsp {
 
-//! One irregular repeat-accumulate code of 16200 bits: the parity checks of the first bit of each group of 360.
+//! One irregular repeat-accumulate code of 16200 bits: the parity checks of the first bit of each group
+//! of 360.
 struct dvbs2_table {
     std::string rate;
     size_t k;

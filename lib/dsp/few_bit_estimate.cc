@@ -37,8 +37,8 @@ cut_gaussian cut_gaussian::of(double mean, double var, double low, double high)
     return { mean + (flip ? -d : d) * s, v * var, std::log(std::max(z, 1e-280)) };
 }
 
-void few_bit_estimate(pilot_estimator& e, const few_bit_pilots& view, const cf* y, size_t frames, const float* noise_var,
-                      float power, int rounds, cf* h, float* err_var)
+void few_bit_estimate(pilot_estimator& e, const few_bit_pilots& view, const cf* y, size_t frames,
+                      const float* noise_var, float power, int rounds, cf* h, float* err_var)
 {
     constexpr double share = 0.6;        // of the way, a round
     constexpr double most_growth = 1.2;  // of an estimate's power over the linear view's
@@ -60,12 +60,15 @@ void few_bit_estimate(pilot_estimator& e, const few_bit_pilots& view, const cf* 
         double tau = view.apply(z.data(), n, noise_var[f], power);
         e.estimate(z.data(), 1, float(tau), h, err_var);
         double best = -infinity, first_level = 0;
-        // Takes the scale that one bit leaves open, then keeps the estimate if the cells are likelier than before.
+        // Takes the scale that one bit leaves open, then keeps the estimate if the cells are likelier than
+        // before.
         const auto judge = [&] {
             double level = 0, fit = 0;
             for (size_t k = 0; k < carriers; k++)
                 level += (std::norm(h[k]) + err_var[k]) / double(carriers);
-            const float scale = view.levels() == 2 && level > 0 && std::isfinite(level) ? std::sqrt(power / level) : 1;
+            const float scale = view.levels() == 2 && level > 0 && std::isfinite(level)
+                                    ? std::sqrt(power / level)
+                                    : 1;
             for (size_t k = 0; k < carriers; k++) {
                 h[k] *= scale;
                 err_var[k] *= scale * scale;
@@ -98,14 +101,16 @@ void few_bit_estimate(pilot_estimator& e, const few_bit_pilots& view, const cf* 
             if (!std::isfinite(error) || !std::isfinite(tau))
                 break;
             // What the estimator believes without the pseudo-observation of that pilot.
-            const double c = std::clamp(1 / std::max(1 / error - 1 / tau, 1e-3 / power), 1e-5 * power, 10.0 * power);
+            const double c = std::clamp(1 / std::max(1 / error - 1 / tau, 1e-3 / power), 1e-5 * power,
+                                        10.0 * power);
             const double noise = std::max(double(noise_var[f]), 1e-7 * power), gain = c / (c + noise);
             double after = 0;
             for (size_t i = 0; i < n; i++) {
                 belief[i] = c * (cd(h[pilots[i]]) / error - cd(z[i]) / tau);
                 double moved[2];
                 for (int rail = 0; rail < 2; rail++) {
-                    const double at = rail ? y[i].imag() : y[i].real(), m = rail ? belief[i].imag() : belief[i].real();
+                    const double at = rail ? y[i].imag() : y[i].real(),
+                                 m = rail ? belief[i].imag() : belief[i].real();
                     const auto cut = cut_to(m, (c + noise) / 2, cell_of(at));
                     moved[rail] = cut.mean - m;
                     after += gain * gain * cut.var / double(n);

@@ -53,7 +53,8 @@ float few_bit_pilots::apply(std::complex<float>* y, size_t n, float noise_var, f
         step = d_step / std::sqrt(0.5 * (double(power) + noise_var));
     } else {
         // mean_square / step^2 falls as the step grows: bisection between a sign and hardly any clipping
-        // A flat channel fills one level only and says little: no converter is set to clip at less than one deviation.
+        // A flat channel fills one level only and says little: no converter is set to clip at less than one
+        // deviation.
         double low = 2 / double(d_levels), high = 8;
         for (int i = 0; i < 50; i++) {
             step = std::sqrt(low * high);
@@ -61,7 +62,8 @@ float few_bit_pilots::apply(std::complex<float>* y, size_t n, float noise_var, f
         }
     }
     const double g = gain(step, d_levels);
-    // 1 unit of the normalised rail is d_step / step: but one bit has no scale, there the caller's power gives it
+    // 1 unit of the normalised rail is d_step / step: but one bit has no scale, there the caller's power
+    // gives it
     const double distortion = mean_square(step, d_levels) / (g * g) - 1;
     const double rail = d_step / step;
     for (size_t i = 0; i < n; i++)

@@ -7,10 +7,10 @@ namespace gr::diffusion::dsp {
 
 /*! Pilots seen through a converter of few bits, made fit for an estimator that knows additive noise only.
  *
- * Bussgang's theorem: what a quantizer makes of a Gaussian signal s is Q(s) = g s + d with d uncorrelated with s.
- * So Q(s) / g is s with noise of variance E|d|^2 / g^2 on top. g and d follow from the standard deviation of a rail in
- * steps of the converter, and that from the mean square of its output. One bit leaves no scale at all: the channel
- * is then taken to have the mean power that the caller names.
+ * Bussgang's theorem: what a quantizer makes of a Gaussian signal s is Q(s) = g s + d with d uncorrelated
+ * with s. So Q(s) / g is s with noise of variance E|d|^2 / g^2 on top. g and d follow from the standard
+ * deviation of a rail in steps of the converter, and that from the mean square of its output. One bit leaves
+ * no scale at all: the channel is then taken to have the mean power that the caller names.
  */
 class DIFFUSION_API few_bit_pilots
 {

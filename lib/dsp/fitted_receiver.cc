@@ -23,13 +23,15 @@ engine::model::sptr check(engine::model::sptr m)
 } // namespace
 
 fitted_receiver::fitted_receiver(engine::model::sptr m, size_t steps)
-    : d_model(check(std::move(m))), d_receiver(d_model), d_default_steps(d_receiver.steps()), d_law(get_model().constellation()),
-      d_cells(get_model().constellation()), d_bits(get_model().bits_per_symbol())
+    : d_model(check(std::move(m))), d_receiver(d_model), d_default_steps(d_receiver.steps()),
+      d_law(get_model().constellation()), d_cells(get_model().constellation()),
+      d_bits(get_model().bits_per_symbol())
 {
     const size_t points = get_model().constellation().size();
     if (d_receiver.conditions() > symbol_law::n_context)
-        throw engine::model_error(get_model().path() + ": its network wants " + std::to_string(d_receiver.conditions()) +
-                          " conditions, this version has " + std::to_string(symbol_law::n_context));
+        throw engine::model_error(get_model().path() + ": its network wants " +
+                                  std::to_string(d_receiver.conditions()) + " conditions, this version has " +
+                                  std::to_string(symbol_law::n_context));
     d_q2.resize(5 * points);
     d_q1.resize(points);
     d_p2.resize(5 * points);
@@ -113,7 +115,8 @@ void fitted_receiver::set_law(symbol_law law, receiver_path path)
     if (path == receiver_path::noise)
         throw std::invalid_argument("path noise comes with a noise law");
     if (path == receiver_path::cells && !cell_table::takes(law.link()))
-        throw std::invalid_argument("the fitted law has no converter of 1 to 6 bits before it; use its Gaussians");
+        throw std::invalid_argument(
+            "the fitted law has no converter of 1 to 6 bits before it; use its Gaussians");
     std::swap(d_law, law);
     std::swap(d_path, path);
     try {
@@ -150,7 +153,8 @@ void fitted_receiver::set_state(const std::vector<double>& s)
 {
     const bool known = !s.empty() && (s[0] == 0 || s[0] == 1 || s[0] == 2 || s[0] == 3);
     const bool noise = known && s[0] == double(receiver_path::noise);
-    if (!known || (noise && !(s.size() > 2 && s[1] >= 1 && s[1] < double(s.size() - 1) && s[1] == std::floor(s[1]))))
+    if (!known ||
+        (noise && !(s.size() > 2 && s[1] >= 1 && s[1] < double(s.size() - 1) && s[1] == std::floor(s[1]))))
         throw std::invalid_argument("fitted state refused: not a fitted state of this version");
     const auto law = s.begin() + (noise ? 2 + std::ptrdiff_t(s[1]) : 1);
     auto fresh = symbol_law::from_state(get_model().constellation(), { law, s.end() });
@@ -262,11 +266,14 @@ void fitted_receiver::noise_logits(float re, float im)
                      (d_prior.uniform() ? 0.0f : float(d_prior.log_pmf[k]));
 }
 
-void fitted_receiver::classical(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n)
+void fitted_receiver::classical(const std::complex<float>* y, std::complex<float>* x_hat, float* llr,
+                                size_t n)
 {
     const auto& points = get_model().constellation();
     const size_t m = points.size();
-    auto held = [](float v) { return std::isfinite(v) ? std::clamp(v, -largest_sample, largest_sample) : 0.0f; };
+    auto held = [](float v) {
+        return std::isfinite(v) ? std::clamp(v, -largest_sample, largest_sample) : 0.0f;
+    };
     for (size_t i = 0; i < n; i++) {
         const float re = held(y[i].real()), im = held(y[i].imag());
         if (d_path == receiver_path::noise)
@@ -289,7 +296,8 @@ void fitted_receiver::classical(const std::complex<float>* y, std::complex<float
             x_hat[i] = mean / sum;
         if (llr)
             for (int b = 0; b < d_bits; b++)
-                llr[i * d_bits + b] = std::clamp(std::log(std::max(one[b], 1e-38f)) - std::log(std::max(zero[b], 1e-38f)),
+                llr[i * d_bits + b] = std::clamp(std::log(std::max(one[b], 1e-38f)) -
+                                                     std::log(std::max(zero[b], 1e-38f)),
                                                  -largest_llr, largest_llr);
     }
 }

@@ -14,15 +14,16 @@
 namespace gr::diffusion::dsp {
 
 /*! What turns a fitted law into posteriors: the network on top of it, the law's Gaussians alone, the law
- *  before the converter integrated over its cells (samples that lie in none: the Gaussians), or the law's centroids in
- *  noise of a learned law. */
+ *  before the converter integrated over its cells (samples that lie in none: the Gaussians), or the law's
+ *  centroids in noise of a learned law. */
 enum class receiver_path { network, gaussian, cells, noise };
 
 //! "network", "gaussian", "cells". \throws std::invalid_argument
 DIFFUSION_API receiver_path receiver_path_of(const std::string& name);
 
-/*! How symbols, or soft bits if asked for, are computed: the exact network, a table of its map (of the noise level in use,
- * or within 0.25 dB of it while the next table is made), or the table where it meets its error target. */
+/*! How symbols, or soft bits if asked for, are computed: the exact network, a table of its map (of the noise
+ * level in use, or within 0.25 dB of it while the next table is made), or the table where it meets its error
+ * target. */
 enum class receiver_mode { exact, table, automatic };
 
 //! "exact", "table", "auto". \throws std::invalid_argument
@@ -43,7 +44,8 @@ public:
     const symbol_law& law() const { return d_law; }
     receiver_path path() const { return d_path; }
     int bits_per_symbol() const { return d_bits; }
-    //! Of the deterministic sampler; 0: the model's default. A table of the old number serves until the new one is made.
+    //! Of the deterministic sampler; 0: the model's default. A table of the old number serves until the new
+    //! one is made.
     void set_steps(size_t steps);
     //! Of the exact network alone, for a while: tables stay as they are.
     void limit_steps(size_t steps);
@@ -63,8 +65,8 @@ public:
     /*! The link from now on. \throws std::invalid_argument if its points are not the model's, or for the path
      *  `cells` if it has no converter that can be tabulated */
     void set_law(symbol_law law, receiver_path path = receiver_path::network);
-    /*! From now on the noise around the law's centroids is what this law says: path() is noise, and noise_var() its
-     * variance. set_noise_var() then scales it. */
+    /*! From now on the noise around the law's centroids is what this law says: path() is noise, and
+     * noise_var() its variance. set_noise_var() then scales it. */
     void set_noise_law(noise_law noise);
     const noise_law& noise() const { return d_noise; }
     //! Law, path and noise as numbers, for messages and files; set_state() refuses what is malformed.

@@ -12,15 +12,17 @@ namespace {
 using cplx = std::complex<double>;
 constexpr size_t T = hardware_prior::n_terms, n_draws = 160;
 constexpr double ridge = 1e-7;                    // variance that every parameter has anyhow
-constexpr double gain_std[] = { 0.01, 0.5 };      // an AGC's and an equaliser's residual; gain and phase unknown
-constexpr double mixer_scales[] = { 0.05, 0.3, 1 }; // nearly ideal, good and poor mixers, without an amplifier
+// an AGC's and an equaliser's residual; gain and phase unknown
+constexpr double gain_std[] = { 0.01, 0.5 };
+// nearly ideal, good and poor mixers, without an amplifier
+constexpr double mixer_scales[] = { 0.05, 0.3, 1 };
 
 std::array<cplx, T> terms(cplx x)
 {
     const cplx c = std::conj(x);
     const double p = std::norm(x);
-    return { x, c, 1.0, x * p, x * p * p, c * p, x * x, cplx(p), c * c, x * x * x, c * c * c, x * p * p * p, c * p * p,
-             x * x * p, cplx(p * p) };
+    return { x,     c,         1.0,       x * p,         x * p * p, c * p,     x * x,      cplx(p),
+             c * c, x * x * x, c * c * c, x * p * p * p, c * p * p, x * x * p, cplx(p * p) };
 }
 
 // Standard deviations of a radio of no kind known, around mu(x) = x.
@@ -64,7 +66,8 @@ hardware_prior::hardware_prior(const std::vector<std::complex<float>>& points)
                 radio.set("smoothness", between(1.5, 4));
                 radio.set("am_pm", between(0, 0.45));
             }
-            // The class has its offset on one diagonal; a radio's may point anywhere: turn the plane about it.
+            // The class has its offset on one diagonal; a radio's may point anywhere: turn the plane about
+            // it.
             const cplx turn = std::polar(1.0, between(0, 2 * M_PI));
             radio.set("dc", between(0, 0.1));
             std::vector<std::complex<float>> turned(m);
@@ -116,7 +119,8 @@ void hardware_prior::add(const std::array<double, n>& mean, const std::vector<st
         for (const auto& w : draws)
             for (size_t i = 0; i < n; i++)
                 for (size_t j = 0; j <= i; j++)
-                    covariance.a[i][j] += scale * scale * (w[i] - mean[i]) * (w[j] - mean[j]) / double(draws.size());
+                    covariance.a[i][j] += scale * scale * (w[i] - mean[i]) * (w[j] - mean[j]) /
+                                          double(draws.size());
         for (size_t i = 0; i < n; i++)
             covariance.a[i][i] += ridge + (i < 2 ? gain * gain : 0);
         c.log_det = covariance.factor();
@@ -135,7 +139,8 @@ std::shared_ptr<const hardware_prior> hardware_prior::of(const std::vector<std::
 {
     // Fits come by the hundred for the same few constellations.
     static std::mutex mutex;
-    static std::vector<std::pair<std::vector<std::complex<float>>, std::shared_ptr<const hardware_prior>>> kept;
+    static std::vector<std::pair<std::vector<std::complex<float>>, std::shared_ptr<const hardware_prior>>>
+        kept;
     const std::lock_guard<std::mutex> lock(mutex);
     for (const auto& [key, prior] : kept)
         if (key == points)

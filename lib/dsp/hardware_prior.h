@@ -11,9 +11,9 @@ namespace gr::diffusion::dsp {
 /*! What radios do to a constellation, as Gaussian priors.
  *
  * A centroid is mu(x) = x + sum_k w_k f_k(x), f_k polynomials in x and x* that follow IQ imbalance, DC and an
- * amplifier's compression and rotation. w is Gaussian with the mean and the covariance that random radios have
- * (drawn from dsp::impairments, the power renormalised). As radios differ in kind there are several such priors;
- * the data's marginal likelihood chooses. */
+ * amplifier's compression and rotation. w is Gaussian with the mean and the covariance that random radios
+ * have (drawn from dsp::impairments, the power renormalised). As radios differ in kind there are several such
+ * priors; the data's marginal likelihood chooses. */
 class hardware_prior
 {
 public:
@@ -34,7 +34,8 @@ public:
 
 private:
     explicit hardware_prior(const std::vector<std::complex<float>>& points);
-    void add(const std::array<double, n>& mean, const std::vector<std::array<double, n>>& draws, double scale);
+    void add(const std::array<double, n>& mean, const std::vector<std::array<double, n>>& draws,
+             double scale);
 
     std::vector<component> d_components;
     std::vector<std::array<double, n>> d_rows;

@@ -104,7 +104,8 @@ impairment_settings preset(const std::string& name, double sample_rate, double s
 
 const std::vector<std::string>& impairments::preset_names()
 {
-    static const std::vector<std::string> names = { "off", "mild", "reference-s1", "reference-s2", "harsh", "random" };
+    static const std::vector<std::string> names = { "off",          "mild",  "reference-s1",
+                                                    "reference-s2", "harsh", "random" };
     return names;
 }
 
@@ -299,8 +300,9 @@ void impairments::renormalise(const std::vector<std::complex<float>>& points)
         return sum / double(x.size());
     };
     if (points.empty() || !(power(points) > 0) || !std::isfinite(power(points)))
-        throw std::invalid_argument("impairments: renormalise needs the points of a constellation, finite and "
-                                    "not all zero");
+        throw std::invalid_argument(
+            "impairments: renormalise needs the points of a constellation, finite and "
+            "not all zero");
     set("output_gain_db", 0.0);
     set("output_gain_db", 10 * std::log10(power(points) / power(warp(points))));
 }

@@ -36,9 +36,11 @@ interpolator::interpolator(double step) : d_step(step)
     for (int p = 0; p <= phases; p++) {
         double sum = 0;
         for (size_t k = 0; k < length; k++) {
-            const double t = double(k) - double(d_half) + 1 - double(p) / phases; // distance from the position
+            // distance from the position
+            const double t = double(k) - double(d_half) + 1 - double(p) / phases;
             const double u = t / double(d_half);
-            const double window = std::abs(u) < 1 ? bessel_i0(beta * std::sqrt(1 - u * u)) / bessel_i0(beta) : 0;
+            const double window = std::abs(u) < 1 ? bessel_i0(beta * std::sqrt(1 - u * u)) / bessel_i0(beta)
+                                                  : 0;
             const double sinc = t == 0 ? 1 : std::sin(pi * cutoff * t) / (pi * cutoff * t);
             d_taps[p * length + k] = float(cutoff * sinc * window);
             sum += cutoff * sinc * window;
@@ -48,7 +50,8 @@ interpolator::interpolator(double step) : d_step(step)
     }
 }
 
-void interpolator::process(const std::complex<float>* x, double position, std::complex<float>* out, size_t n) const
+void interpolator::process(const std::complex<float>* x, double position, std::complex<float>* out,
+                           size_t n) const
 {
     const size_t length = 2 * d_half;
     for (size_t i = 0; i < n; i++) {

@@ -18,7 +18,8 @@ constexpr float largest = 30; // of an LLR; exp(-30) is still far from a float's
  * With t_i = tanh(|x_i|/2) the message to bit i is 2 atanh of the product of the others' t. Kept as
  * q = 1 - t, products lose no digits where t is close to 1: 1 - t_a t_b = q_a + q_b - q_a q_b. */
 DIFFUSION_VECTORISE void check_nodes(const float* __restrict in, float* __restrict out, float* __restrict q,
-                                     float* __restrict sign, float* __restrict before, size_t degree, size_t n)
+                                     float* __restrict sign, float* __restrict before, size_t degree,
+                                     size_t n)
 {
     for (size_t c = 0; c < n; c++)
         sign[c] = 1;

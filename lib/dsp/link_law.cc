@@ -91,8 +91,8 @@ private:
 };
 
 //! One step of Fisher scoring on the centroids.
-void score(const link_likelihood& data, centroid_fit& centroids, double additive, double phase_std, bool choose,
-           pseudo_observations& z, std::vector<double>& mean, std::vector<double>& uncertainty)
+void score(const link_likelihood& data, centroid_fit& centroids, double additive, double phase_std,
+           bool choose, pseudo_observations& z, std::vector<double>& mean, std::vector<double>& uncertainty)
 {
     std::vector<double> gradient;
     data.log_likelihood(mean, additive, phase_std, &gradient);
@@ -109,8 +109,8 @@ void score(const link_likelihood& data, centroid_fit& centroids, double additive
 
 } // namespace
 
-link_law link_law::fit(const std::vector<std::complex<float>>& points, const int* index, const std::complex<float>* y,
-                       size_t n, double noise_var, const adc_grid& grid)
+link_law link_law::fit(const std::vector<std::complex<float>>& points, const int* index,
+                       const std::complex<float>* y, size_t n, double noise_var, const adc_grid& grid)
 {
     const size_t m = points.size();
     const size_t seen = std::max<size_t>(1, size_t(std::lround(grid.top / grid.step + 0.5)));
@@ -149,7 +149,8 @@ link_law link_law::fit(const std::vector<std::complex<float>>& points, const int
     for (int round = 0; round < most_rounds; round++) {
         noise.search(additive, phase_std, round > 1);
         if (round == 0 && half == seen && half > 1) {
-            // The largest level seen is a full scale's: is it the converter's, or has nothing gone beyond yet?
+            // The largest level seen is a full scale's: is it the converter's, or has nothing gone beyond
+            // yet?
             const double closed = data.log_likelihood(mean, additive, phase_std);
             data.set_half(2 * half);
             double other_additive = additive, other_phase = phase_std;
@@ -183,13 +184,14 @@ link_law link_law::fit(const std::vector<std::complex<float>>& points, const int
     law.half = half;
     law.fit_noise_var = noise_var;
     for (size_t i = 0; i < m; i++)
-        law.symbols.push_back({ { mean[2 * i], mean[2 * i + 1] }, (uncertainty[2 * i] + uncertainty[2 * i + 1]) / 2 });
+        law.symbols.push_back(
+            { { mean[2 * i], mean[2 * i + 1] }, (uncertainty[2 * i] + uncertainty[2 * i + 1]) / 2 });
     return law;
 }
 
 link_law link_law::refined(const std::vector<std::complex<float>>& points, const int* index,
-                           const std::complex<float>* known_y, size_t known, const std::complex<float>* y, size_t n,
-                           double noise_var) const
+                           const std::complex<float>* known_y, size_t known, const std::complex<float>* y,
+                           size_t n, double noise_var) const
 {
     link_likelihood data(points.size(), index, known_y, known, step, half);
     const double weight = std::min(1.0, most_weight * double(known) / double(n));
@@ -220,11 +222,13 @@ link_law link_law::refined(const std::vector<std::complex<float>>& points, const
         else if (counted > some_told * weight * double(n) && round % 5 == 4)
             noise.search(law.additive, phase_std, false);
         const auto before = mean;
-        score(data, centroids, law.additive, phase_std, clear && round < choosing_rounds, z, mean, uncertainty);
+        score(data, centroids, law.additive, phase_std, clear && round < choosing_rounds, z, mean,
+              uncertainty);
         law.phase_var = phase_std * phase_std;
         double largest = 0;
         for (size_t i = 0; i < points.size(); i++) {
-            law.symbols[i] = { { mean[2 * i], mean[2 * i + 1] }, (uncertainty[2 * i] + uncertainty[2 * i + 1]) / 2 };
+            law.symbols[i] = { { mean[2 * i], mean[2 * i + 1] },
+                               (uncertainty[2 * i] + uncertainty[2 * i + 1]) / 2 };
             largest = std::max({ largest, std::abs(mean[2 * i] - before[2 * i]),
                                  std::abs(mean[2 * i + 1] - before[2 * i + 1]) });
         }
@@ -234,7 +238,8 @@ link_law link_law::refined(const std::vector<std::complex<float>>& points, const
     // A radio of few parameters, unless the symbols' own deviations are worth what they cost.
     const marginal_fit radio(points, index, known_y, known, y, n, step, half);
     link_law other = law;
-    const double worth = radio.fit({ told ? noise_var : additive, told ? stated_spread : unknown_spread }, other);
+    const double worth = radio.fit({ told ? noise_var : additive, told ? stated_spread : unknown_spread },
+                                   other);
     const double here = radio.log_likelihood(mean, law.additive, phase_std) - centroids.used() - 2;
     if (worth > here)
         law = other;

@@ -13,9 +13,9 @@ namespace gr::diffusion::dsp {
  * n circular Gaussian; what is seen is the cell of a mid-rise quantizer that r falls into.
  *
  * fit() estimates it from the cells themselves (the likelihood is integrated over them), so few bits bias
- * neither centroids nor variances. Centroids: hardware_prior, plus a deviation of each symbol's own. Method: Fisher
- * scoring (Rao 1948) on the centroids, a direct search on the two variances, marginal likelihood (Laplace's
- * approximation) for what kind of hardware it is. */
+ * neither centroids nor variances. Centroids: hardware_prior, plus a deviation of each symbol's own. Method:
+ * Fisher scoring (Rao 1948) on the centroids, a direct search on the two variances, marginal likelihood
+ * (Laplace's approximation) for what kind of hardware it is. */
 struct DIFFUSION_API link_law {
     struct symbol {
         std::complex<double> mean;
@@ -33,16 +33,17 @@ struct DIFFUSION_API link_law {
 
     /*! \param points constellation \param index symbols sent \param y received, on the grid \param n of them
      *  \param noise_var E|n|^2 as far as known: a prior \param grid step > 0 */
-    static link_law fit(const std::vector<std::complex<float>>& points, const int* index, const std::complex<float>* y,
-                        size_t n, double noise_var, const adc_grid& grid);
+    static link_law fit(const std::vector<std::complex<float>>& points, const int* index,
+                        const std::complex<float>* y, size_t n, double noise_var, const adc_grid& grid);
 
     /*! The law of fit(), and its known symbols, by what more is received, the symbols of which are not known:
-     *  expectation maximisation (Dempster et al. 1977), each cell's symbols weighted by their posteriors, or a
-     *  marginal_fit, whichever is worth more.
+     *  expectation maximisation (Dempster et al. 1977), each cell's symbols weighted by their posteriors, or
+     *  a marginal_fit, whichever is worth more.
      *  \param index, known_y, known what fit() got
      *  \param y, n further samples on the same grid
      *  \param noise_var of y, a narrow prior; <= 0: not known, then it is estimated
-     *  \return the new law, its fit_noise_var being the noise of y; this one if the cells do not tell symbols apart */
+     *  \return the new law, its fit_noise_var being the noise of y; this one if the cells do not tell symbols
+     *  apart */
     link_law refined(const std::vector<std::complex<float>>& points, const int* index,
                      const std::complex<float>* known_y, size_t known, const std::complex<float>* y, size_t n,
                      double noise_var) const;

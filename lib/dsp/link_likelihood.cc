@@ -18,8 +18,8 @@ constexpr double node_reach = 3.3, node_spacing = 1.2;
 
 } // namespace
 
-link_likelihood::link_likelihood(size_t m, const int* index, const std::complex<float>* y, size_t n, double step,
-                                 size_t half)
+link_likelihood::link_likelihood(size_t m, const int* index, const std::complex<float>* y, size_t n,
+                                 double step, size_t half)
     : d_count(m), d_step(step), d_half(int(half))
 {
     std::vector<std::tuple<int, int, int>> all(n);
@@ -48,14 +48,16 @@ double link_likelihood::set_unknown(const std::vector<std::complex<float>>& poin
     std::map<std::pair<int, int>, double> cells;
     for (size_t k = 0; k < n; k++) {
         const auto on_rail = [&](float v) {
-            return std::clamp(int(std::floor(std::clamp(double(v) / d_step, -1e6, 1e6))), -d_half, d_half - 1);
+            return std::clamp(int(std::floor(std::clamp(double(v) / d_step, -1e6, 1e6))), -d_half,
+                              d_half - 1);
         };
         cells[{ on_rail(y[k].real()), on_rail(y[k].imag()) }] += weight;
     }
     std::vector<double> p(points.size());
     double total = 0;
     for (const auto& [cell, times] : cells) {
-        table.log_likelihood({ float((cell.first + 0.5) * d_step), float((cell.second + 0.5) * d_step) }, p.data());
+        table.log_likelihood({ float((cell.first + 0.5) * d_step), float((cell.second + 0.5) * d_step) },
+                             p.data());
         const double top = *std::max_element(p.begin(), p.end());
         if (!(top > least_log))
             continue; // no symbol of this law: an outlier
@@ -77,7 +79,8 @@ double link_likelihood::set_unknown(const std::vector<std::complex<float>>& poin
     return total;
 }
 
-std::vector<link_law::node> link_likelihood::phase_nodes(double phase_std, double radius, double additive, double step)
+std::vector<link_law::node> link_likelihood::phase_nodes(double phase_std, double radius, double additive,
+                                                         double step)
 {
     if (!(phase_std > 1e-4))
         return { { 1, 0, 1 } };
@@ -111,8 +114,10 @@ double link_likelihood::log_likelihood(const std::vector<double>& mean, double a
         const double re = mean[2 * s.symbol], im = mean[2 * s.symbol + 1];
         double p = least, by_re = 0, by_im = 0;
         for (const auto& node : nodes) {
-            const rail_cell a = rail_cell::of(re * node.cosine - im * node.sine, deviation, s.re, d_step, d_half);
-            const rail_cell b = rail_cell::of(re * node.sine + im * node.cosine, deviation, s.im, d_step, d_half);
+            const rail_cell a = rail_cell::of(re * node.cosine - im * node.sine, deviation, s.re, d_step,
+                                              d_half);
+            const rail_cell b = rail_cell::of(re * node.sine + im * node.cosine, deviation, s.im, d_step,
+                                              d_half);
             p += node.weight * a.p * b.p;
             const double da = node.weight * a.slope * b.p, db = node.weight * a.p * b.slope;
             by_re += da * node.cosine + db * node.sine;

@@ -5,12 +5,13 @@
 
 namespace gr::diffusion::dsp {
 
-/*! Likelihood of known symbols that a converter put into cells, as a function of the centroids (2 M rails), the
- * additive noise E|n|^2 and the standard deviation of the phase in radians. */
+/*! Likelihood of known symbols that a converter put into cells, as a function of the centroids (2 M rails),
+ * the additive noise E|n|^2 and the standard deviation of the phase in radians. */
 class link_likelihood
 {
 public:
-    link_likelihood(size_t m, const int* index, const std::complex<float>* y, size_t n, double step, size_t half);
+    link_likelihood(size_t m, const int* index, const std::complex<float>* y, size_t n, double step,
+                    size_t half);
 
     void set_half(size_t half) { d_half = int(half); }
     /*! Symbols not known, by a law that tells how likely each is in its cell: replaces those set before.
@@ -29,7 +30,8 @@ public:
     void precision(const std::vector<double>& mean, double additive, double phase_std,
                    std::vector<double>& information) const;
 
-    static std::vector<link_law::node> phase_nodes(double phase_std, double radius, double additive, double step);
+    static std::vector<link_law::node> phase_nodes(double phase_std, double radius, double additive,
+                                                   double step);
 
 private:
     struct seen { // symbols that are the same in all

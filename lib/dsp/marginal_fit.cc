@@ -28,8 +28,8 @@ constexpr size_t log_additive = radio_curve::n, phase = radio_curve::n + 1;
 } // namespace
 
 marginal_fit::marginal_fit(const std::vector<std::complex<float>>& points, const int* index,
-                           const std::complex<float>* known_y, size_t known, const std::complex<float>* y, size_t n,
-                           double step, size_t half)
+                           const std::complex<float>* known_y, size_t known, const std::complex<float>* y,
+                           size_t n, double step, size_t half)
     : d_radio(points), d_points(points.size()), d_step(step), d_half(int(half))
 {
     const auto on_rail = [&](float v) {
@@ -55,8 +55,8 @@ int marginal_fit::side_of(const std::vector<double>& rails, double additive, dou
     return int(link_likelihood::phase_nodes(std::max(phase_std, 0.02), radius, additive, step).size() / 2);
 }
 
-void marginal_fit::evaluate(const std::vector<double>& rails, double additive, double phase_std, int side, bool all,
-                            std::vector<double>& log_p) const
+void marginal_fit::evaluate(const std::vector<double>& rails, double additive, double phase_std, int side,
+                            bool all, std::vector<double>& log_p) const
 {
     struct turn {
         double cosine, sine, weight;
@@ -119,7 +119,8 @@ void marginal_fit::evaluate(const std::vector<double>& rails, double additive, d
 double marginal_fit::log_likelihood(const std::vector<double>& rails, double additive, double phase_std) const
 {
     std::vector<double> log_p;
-    evaluate(rails, additive, phase_std, side_of(rails, additive, phase_std, d_step), !d_unknown.empty(), log_p);
+    evaluate(rails, additive, phase_std, side_of(rails, additive, phase_std, d_step), !d_unknown.empty(),
+             log_p);
     double sum = 0;
     for (size_t k = 0; k < log_p.size(); k++)
         sum += log_p[k] * (k < d_known.size() ? d_known[k] : d_unknown[k - d_known.size()]).times;
@@ -133,7 +134,8 @@ std::vector<double> marginal_fit::rails_of(const vector& v) const
     return d_radio.at(p);
 }
 
-marginal_fit::vector marginal_fit::search(vector at, const kind& of, bool all, std::vector<outcome>* outcomes) const
+marginal_fit::vector marginal_fit::search(vector at, const kind& of, bool all,
+                                          std::vector<outcome>* outcomes) const
 {
     const auto& before = of.radio;
     const auto held = [](vector v) {
@@ -337,7 +339,8 @@ double marginal_fit::fit(const noise_belief& noise, link_law& law) const
         vector start = one.radio.mean;
         start[phase] = 0.03;
         start[log_additive] = std::log(law.additive);
-        start = search(start, one, false, nullptr); // known symbols only: near enough for the others not to mislead
+        // known symbols only: near enough for the others not to mislead
+        start = search(start, one, false, nullptr);
         search(start, one, !d_unknown.empty(), &outcomes);
     }
     double top = outcomes[0].log_weight, total = 0;
@@ -359,7 +362,8 @@ double marginal_fit::fit(const noise_belief& noise, link_law& law) const
     for (size_t i = 0; i < d_points; i++) {
         for (const auto& o : outcomes)
             mean[i].uncertainty += o.log_weight / total *
-                                   (o.symbols[i].uncertainty + std::norm(o.symbols[i].mean - mean[i].mean) / 2);
+                                   (o.symbols[i].uncertainty +
+                                    std::norm(o.symbols[i].mean - mean[i].mean) / 2);
         rails.push_back(mean[i].mean.real());
         rails.push_back(mean[i].mean.imag());
     }

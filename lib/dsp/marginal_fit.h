@@ -6,20 +6,21 @@
 
 namespace gr::diffusion::dsp {
 
-/*! A radio's parameters from all that was received: the marginal likelihood of the cells, summed over the symbols where
- * nobody knows them.
+/*! A radio's parameters from all that was received: the marginal likelihood of the cells, summed over the
+ * symbols where nobody knows them.
  *
- * Expectation maximisation crawls where cells hardly tell symbols apart, and lets centroids wander one by one. Here the
- * cells' counts are one multinomial of 11 numbers (radio_curve's and two noises), climbed by Gauss-Newton steps
- * held back where they fail (Levenberg 1944). Kinds of radio, with an amplifier and without, are averaged by their
- * evidence, and so is what stays uncertain in each (MacKay 1992): by Laplace's approximation, or, where a converter
- * of 1 or 2 bits leaves much open, by importance sampling around it. */
+ * Expectation maximisation crawls where cells hardly tell symbols apart, and lets centroids wander one by
+ * one. Here the cells' counts are one multinomial of 11 numbers (radio_curve's and two noises), climbed by
+ * Gauss-Newton steps held back where they fail (Levenberg 1944). Kinds of radio, with an amplifier and
+ * without, are averaged by their evidence, and so is what stays uncertain in each (MacKay 1992): by Laplace's
+ * approximation, or, where a converter of 1 or 2 bits leaves much open, by importance sampling around it. */
 class marginal_fit
 {
 public:
     //! \param index, known_y, known symbols that are known \param y, n others, all on the same grid
-    marginal_fit(const std::vector<std::complex<float>>& points, const int* index, const std::complex<float>* known_y,
-                 size_t known, const std::complex<float>* y, size_t n, double step, size_t half);
+    marginal_fit(const std::vector<std::complex<float>>& points, const int* index,
+                 const std::complex<float>* known_y, size_t known, const std::complex<float>* y, size_t n,
+                 double step, size_t half);
 
     //! What is believed of the additive noise before: its middle, and the spread of its logarithm.
     struct noise_belief {

@@ -59,7 +59,8 @@ protected:
         const bool wide = np >= nt;
         std::vector<double> re(n * n), im(n * n), scratch(2 * n * n);
         auto at = [&](size_t small, size_t large) { // P or P^H: its shorter side first
-            return wide ? cdouble(pilots[small * np + large]) : std::conj(cdouble(pilots[large * np + small]));
+            return wide ? cdouble(pilots[small * np + large])
+                        : std::conj(cdouble(pilots[large * np + small]));
         };
         double trace = 0;
         for (size_t i = 0; i < n; i++)
@@ -81,8 +82,10 @@ protected:
             for (size_t t = 0; t < nt; t++) {
                 cdouble sum = 0;
                 for (size_t k = 0; k < n; k++)
-                    sum += wide ? std::conj(cdouble(pilots[k * np + i])) * cdouble(re[k * n + t], im[k * n + t])
-                                : cdouble(re[i * n + k], im[i * n + k]) * std::conj(cdouble(pilots[t * np + k]));
+                    sum += wide ? std::conj(cdouble(pilots[k * np + i])) *
+                                      cdouble(re[k * n + t], im[k * n + t])
+                                : cdouble(re[i * n + k], im[i * n + k]) *
+                                      std::conj(cdouble(pilots[t * np + k]));
                 d_inverse[i * nt + t] = sum;
                 d_gain += std::norm(sum) / double(nt);
             }
@@ -138,7 +141,8 @@ protected:
                 break;
             const float* const m = d_guide.m();
             for (size_t k = 0; k < n; k++)
-                d_gamma[k] = std::max(m[k] * m[k] + m[n + k] * m[n + k] + std::max(d_guide.v()[k], 0.f), 1e-10f);
+                d_gamma[k] = std::max(m[k] * m[k] + m[n + k] * m[n + k] + std::max(d_guide.v()[k], 0.f),
+                                      1e-10f);
         }
         const double back = scale / d_guide.level();
         d_guide.response(float(back), h);
@@ -156,7 +160,8 @@ private:
 class off_grid final : public mimo_estimator
 {
 public:
-    off_grid(array_shape rx, array_shape tx, size_t most = 40) : mimo_estimator(rx, tx), d_nomp(rx, tx, most) {}
+    off_grid(array_shape rx, array_shape tx, size_t most = 40) : mimo_estimator(rx, tx), d_nomp(rx, tx, most)
+    {}
 
 protected:
     void prepare(const std::vector<cfloat>& pilots) override { d_nomp.set_pilots(pilots); }
@@ -209,8 +214,12 @@ std::unique_ptr<mimo_estimator> make_mimo_estimator(const std::string& method, c
     if (method == "auto")
         return std::make_unique<mimo_stack>(
             rx, tx,
-            [&] { return std::make_unique<learned>(std::make_unique<engine::angular_net>(*engine::model::load(model))); },
-            [&] { return std::make_unique<off_grid>(rx, tx, 20); }); // a channel that needs more is not nomp's
+            [&] {
+                return std::make_unique<learned>(
+                    std::make_unique<engine::angular_net>(*engine::model::load(model)));
+            },
+            // a channel that needs more is not nomp's
+            [&] { return std::make_unique<off_grid>(rx, tx, 20); });
     throw std::invalid_argument("method '" + method + "' is none of ls, nomp, sbl, diffusion, auto");
 }
 

@@ -7,7 +7,8 @@
 
 namespace gr::diffusion::dsp {
 
-/*! Estimates a MIMO channel from its pilots, y = H P + n: one interface for the classical methods and the network.
+/*! Estimates a MIMO channel from its pilots, y = H P + n: one interface for the classical methods and the
+ * network.
  *
  * - ls: least squares; with fewer pilots than transmit antennas the solution of least norm;
  * - nomp: Newtonized orthogonal matching pursuit, plane waves off the grid (beam_nomp.h);
@@ -28,14 +29,15 @@ public:
     //! Pilots of each observation, Np; 0 before set_pilots().
     size_t count() const { return d_count; }
 
-    //! \param pilots row-major transmitters x Np, any scale. \throws std::invalid_argument saying what is wrong
+    //! \param pilots row-major transmitters x Np, any scale. \throws std::invalid_argument saying what is
+    //!        wrong
     void set_pilots(const std::vector<std::complex<float>>& pilots);
 
     /*! \param y frames x receivers x Np
      *  \param noise_var E|n|^2 of y, >= 0
      *  \param h frames x receivers x transmitters
-     *  \param err_var what the method believes E|h - truth|^2 to be, the mean over the antenna pairs: one for each
-     *  frame
+     *  \param err_var what the method believes E|h - truth|^2 to be, the mean over the antenna pairs: one for
+     *  each frame
      *  \returns frames with a value that is not finite: their h is 0 and their err_var Inf */
     size_t estimate(const std::complex<float>* y, size_t frames, float noise_var, std::complex<float>* h,
                     float* err_var);
@@ -52,8 +54,10 @@ private:
 DIFFUSION_API const std::vector<std::string>& mimo_estimator_methods();
 
 /*! \param method one of mimo_estimator_methods()
- *  \param model name or path of a model, which says what the arrays are (and is run by "diffusion" and "auto")
+ *  \param model name or path of a model, which says what the arrays are (and is run by "diffusion" and
+ *         "auto")
  *  \throws std::exception naming the value */
-DIFFUSION_API std::unique_ptr<mimo_estimator> make_mimo_estimator(const std::string& method, const std::string& model);
+DIFFUSION_API std::unique_ptr<mimo_estimator> make_mimo_estimator(const std::string& method,
+                                                                  const std::string& model);
 
 } // namespace gr::diffusion::dsp

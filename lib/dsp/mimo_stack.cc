@@ -112,8 +112,8 @@ float mimo_stack::one(const cfloat* y, float noise_var, cfloat* h)
         apart += std::norm(gap);
         h[i] = d_ha[i] + float(w) * gap;
     }
-    // At the best weight the rest is at right angles to the gap, |h_a - h|^2 = |rest|^2 + w^2 |gap|^2; and b, whose
-    // belief holds on ideal arrays only, says how good it can get.
+    // At the best weight the rest is at right angles to the gap, |h_a - h|^2 = |rest|^2 + w^2 |gap|^2; and b,
+    // whose belief holds on ideal arrays only, says how good it can get.
     const double least = std::min(double(var_a), double(var_b));
     return float(std::max(var_a - w * w * apart / double(d_ha.size()), least));
 }

@@ -7,16 +7,17 @@
 
 namespace gr::diffusion::dsp {
 
-/*! Two estimators, a and b, and the weight between them that the pilots themselves ask for: h = h_a + w (h_b - h_a).
+/*! Two estimators, a and b, and the weight between them that the pilots themselves ask for: h = h_a + w
+ * (h_b - h_a).
  *
- * Stacked regression (Breiman, 1996): both estimate from a part of what was observed, and w is the least squares fit to
- * the part they have not seen. Fewer pilots than transmit antennas: every eighth pilot is kept back. Otherwise a pilot
- * kept back would ask for a direction that nobody looked at, so every observation is split into two that are
- * independent, y + t n' and y - n'/t with n' drawn from the noise's law, t = 1/2 (data fission: Leiner et al.,
- * 2023); the first is 1 dB noisier than y.
+ * Stacked regression (Breiman, 1996): both estimate from a part of what was observed, and w is the least
+ * squares fit to the part they have not seen. Fewer pilots than transmit antennas: every eighth pilot is kept
+ * back. Otherwise a pilot kept back would ask for a direction that nobody looked at, so every observation is
+ * split into two that are independent, y + t n' and y - n'/t with n' drawn from the noise's law, t = 1/2
+ * (data fission: Leiner et al., 2023); the first is 1 dB noisier than y.
  *
- * An array's errors belong to the array: evidence is gathered over the frames since set_pilots(), the older the
- * fainter, and is the prior of the frame at hand. Before any, w = 1/2. No truth, no threshold.
+ * An array's errors belong to the array: evidence is gathered over the frames since set_pilots(), the older
+ * the fainter, and is the prior of the frame at hand. Before any, w = 1/2. No truth, no threshold.
  */
 class mimo_stack final : public mimo_estimator
 {

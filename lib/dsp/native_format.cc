@@ -163,8 +163,8 @@ native_format::native_format(const native_settings& settings)
         throw std::invalid_argument("native waveform: cp_len is " + std::to_string(settings.cp_len) +
                                     ", use 4 to fft_len / 2");
     if (settings.max_payload < 1 || settings.max_payload > 65535)
-        throw std::invalid_argument("native waveform: max_payload is " + std::to_string(settings.max_payload) +
-                                    " bytes, use 1 to 65535");
+        throw std::invalid_argument("native waveform: max_payload is " +
+                                    std::to_string(settings.max_payload) + " bytes, use 1 to 65535");
     for (int k = -13 * n / 32; k <= 13 * n / 32; k++)
         if (k != 0)
             d_used.push_back(k);
@@ -226,7 +226,8 @@ std::shared_ptr<const shaped_payload> shaped(const native_header& h)
 
 const qam& native_format::constellation(const native_header& header)
 {
-    return header.shaping < 0 ? qam_of(header.bits_per_symbol) : shaped(header)->constellation(); // kept for good
+    // kept for good
+    return header.shaping < 0 ? qam_of(header.bits_per_symbol) : shaped(header)->constellation();
 }
 
 size_t native_format::payload_symbols(const native_header& header) const
@@ -330,7 +331,8 @@ std::vector<uint8_t> native_format::encode_payload(const native_header& h, const
         std::vector<uint8_t> labels(payload_bits(h));
         const size_t bits = bytes.size() * 8, used = payload->symbols(bits) * size_t(h.bits_per_symbol);
         payload->encode(to_bits(bytes).data(), bits, labels.data());
-        for (size_t i = used; i < labels.size(); i++) // carriers left over: symbols once more, they have the right law
+        // carriers left over: symbols once more, they have the right law
+        for (size_t i = used; i < labels.size(); i++)
             labels[i] = used ? labels[i - used] : 0;
         return labels;
     }

@@ -22,8 +22,8 @@ struct DIFFUSION_API native_settings {
     }
 };
 
-/*! How many carriers of a payload symbol are pilots: fft_len/16, a half or a quarter of that. The rest carries data.
- * The header says which, in its version field: full 1, half 2, quarter 3. */
+/*! How many carriers of a payload symbol are pilots: fft_len/16, a half or a quarter of that. The rest
+ * carries data. The header says which, in its version field: full 1, half 2, quarter 3. */
 enum class pilot_density : uint8_t { full = 0, half = 1, quarter = 2 };
 
 //! "full", "half", "quarter". \throws std::invalid_argument
@@ -49,15 +49,15 @@ struct DIFFUSION_API native_header {
  * The sync words are BPSK; word 1 sits on the even carriers, sqrt(2) strong, so that its halves are
  * equal. In every later symbol fft_len/16 carriers are pilots: one in each stratum of 13 neighbouring
  * carriers, at a place that a fixed random permutation of the stratum gives for each symbol. So the
- * pilots of a symbol are irregular, and 13 symbols together sound every carrier once. With half or a quarter of
- * the pilots, every second or fourth stratum has one, in turn: 26 or 52 symbols sound every carrier once.
+ * pilots of a symbol are irregular, and 13 symbols together sound every carrier once. With half or a quarter
+ * of the pilots, every second or fourth stratum has one, in turn: 26 or 52 symbols sound every carrier once.
  *
  * The header is 13 bytes, most significant byte first: length 2, version and modulation (4 bits each),
- * FEC 1, frame counter 2, context 1 (of a shaped frame, whose FEC byte has its highest bit set: the composition
- * index' lowest 8 bits, the 2 above them being bits 5 and 6 of the FEC byte), payload CRC-32 4, CRC-16 of all that 2. It is coded at rate 1/2
- * (k = 7), repeated at least 2.6 times under different interleavings, and sent as QPSK.
- * The payload is scrambled, coded, zero-padded to whole symbols, interleaved over the frame, Gray QAM.
- * Every sample of a frame has unit mean power.
+ * FEC 1, frame counter 2, context 1 (of a shaped frame, whose FEC byte has its highest bit set: the
+ * composition index' lowest 8 bits, the 2 above them being bits 5 and 6 of the FEC byte), payload CRC-32 4,
+ * CRC-16 of all that 2. It is coded at rate 1/2 (k = 7), repeated at least 2.6 times under different
+ * interleavings, and sent as QPSK. The payload is scrambled, coded, zero-padded to whole symbols, interleaved
+ * over the frame, Gray QAM. Every sample of a frame has unit mean power.
  *
  * An object serves one thread: it keeps the codes and interleavers that it used last.
  */
@@ -70,11 +70,13 @@ public:
 
     const native_settings& settings() const { return d_settings; }
     const ofdm_geometry& geometry() const { return d_geometry; }
-    //! Where data and pilots are in symbol i of such a frame, counted from the header: data_set(i), pilot_set(i).
+    //! Where data and pilots are in symbol i of such a frame, counted from the header: data_set(i),
+    //! pilot_set(i).
     const ofdm_geometry& geometry(const native_header& header, size_t i) const
     {
-        return i < d_header_symbols || header.pilots == pilot_density::full ? d_geometry
-                                                                            : d_sparse[size_t(header.pilots) - 1];
+        return i < d_header_symbols || header.pilots == pilot_density::full
+                   ? d_geometry
+                   : d_sparse[size_t(header.pilots) - 1];
     }
     //! Used carriers, ascending from the centre numbering's lowest.
     const std::vector<int>& used() const { return d_used; }
@@ -99,7 +101,8 @@ public:
 
     //! Bits on the payload's carriers, whole symbols, from length bytes, and back.
     std::vector<uint8_t> encode_payload(const native_header& header, const uint8_t* payload) const;
-    /*! \param posterior payload_bits() LLRs as sent, after decoding (see payload_code); shaped payloads: as received */
+    /*! \param posterior payload_bits() LLRs as sent, after decoding (see payload_code); shaped payloads: as
+     *        received */
     std::vector<uint8_t> decode_payload(const native_header& header, const float* llr,
                                         std::vector<float>* posterior = nullptr) const;
 

@@ -24,7 +24,8 @@ std::vector<cf> header_points(const native_format& format, const native_header& 
     return points;
 }
 
-std::vector<cf> payload_points(const native_format& format, const native_header& header, const uint8_t* payload)
+std::vector<cf> payload_points(const native_format& format, const native_header& header,
+                               const uint8_t* payload)
 {
     const auto bits = format.encode_payload(header, payload);
     std::vector<cf> points(bits.size() / header.bits_per_symbol);

@@ -19,8 +19,8 @@ public:
     //! \param bits 1, 2, 4, 6 or 8 (BPSK to 256-QAM) \throws std::invalid_argument
     void set_bits_per_symbol(int bits);
     void set_fec(fec code) { d_code = code; }
-    /*! Shaped payloads from now on: composition index of the shaper model of this constellation, or -1 for plain
-     *  QAM. \throws std::invalid_argument, model_error: see shaped_payload::get() */
+    /*! Shaped payloads from now on: composition index of the shaper model of this constellation, or -1 for
+     *  plain QAM. \throws std::invalid_argument, model_error: see shaped_payload::get() */
     void set_shaping(int index);
     int shaping() const { return d_shaping; }
     //! Pilots of the payload's symbols; the header tells the receiver.
@@ -51,7 +51,8 @@ private:
 };
 
 //! Data symbols of a frame behind the preamble (header and payload), in the order of the carriers.
-DIFFUSION_API std::vector<std::complex<float>> header_points(const native_format& format, const native_header& header);
+DIFFUSION_API std::vector<std::complex<float>> header_points(const native_format& format,
+                                                             const native_header& header);
 DIFFUSION_API std::vector<std::complex<float>>
 payload_points(const native_format& format, const native_header& header, const uint8_t* payload);
 

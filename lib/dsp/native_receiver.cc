@@ -72,7 +72,8 @@ void native_receiver::advance(std::vector<native_frame>& frames, bool end)
             continue;
         }
         // Less a prefix: the next frame may follow at once, and its timing be a sample early.
-        d_busy_until = frame.sync.offset + format.frame_len(frame.header) - uint64_t(format.settings().cp_len);
+        d_busy_until = frame.sync.offset + format.frame_len(frame.header) -
+                       uint64_t(format.settings().cp_len);
         d_open = std::make_unique<native_frame>(std::move(frame));
     }
     if (end)

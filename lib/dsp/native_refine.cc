@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Of native_demodulator: channels that move within a frame, and rounds in which the decoder helps the estimator. */
+/* Of native_demodulator: channels that move within a frame, and rounds in which the decoder helps the
+ * estimator. */
 #include "checksum.h"
 #include "native_work.h"
 #include <algorithm>
@@ -51,7 +52,8 @@ void native_demodulator::decode(native_frame& frame, std::vector<float>* posteri
     }
 }
 
-//! The payload's symbols as the decoder now sees them: mean and variance of each, from its bits' probabilities.
+//! The payload's symbols as the decoder now sees them: mean and variance of each, from its bits'
+//! probabilities.
 void native_demodulator::believe(const native_frame& frame, const std::vector<float>& posterior)
 {
     auto& w = *d_work;
@@ -80,7 +82,8 @@ void native_demodulator::believe(const native_frame& frame, const std::vector<fl
             }
             const size_t i = size_t(g.index(carriers[j]));
             w.known[s][i] = std::norm(mean) > 1e-3f ? mean : cf(0);
-            w.doubt[s][i] = std::max(power - std::norm(mean), 1e-6f); // never certain: so it is told from a pilot
+            // never certain: so it is told from a pilot
+            w.doubt[s][i] = std::max(power - std::norm(mean), 1e-6f);
         }
     }
 }
@@ -131,8 +134,9 @@ void native_demodulator::observe(size_t symbols, double noise_var)
     }
 }
 
-/*! Mean powers of the delays, for the tracker: flat for an estimator that knows nothing of them, the link's as learned
- * from its frames, and where the estimator finds a frame's own delays half of that: what it says about the preamble. */
+/*! Mean powers of the delays, for the tracker: flat for an estimator that knows nothing of them, the link's
+ * as learned from its frames, and where the estimator finds a frame's own delays half of that: what it says
+ * about the preamble. */
 std::vector<double> native_demodulator::delays()
 {
     auto& w = *d_work;
@@ -167,7 +171,8 @@ std::vector<double> native_demodulator::delays()
         for (size_t l = 0; l < taps; l++) {
             cd tap = 0;
             for (int i = 0; i < n; i++)
-                tap += cd(first.h[size_t(i)]) * std::polar(1.0, 2 * M_PI * double(((i - n / 2) * long(l)) % n) / n);
+                tap += cd(first.h[size_t(i)]) *
+                       std::polar(1.0, 2 * M_PI * double(((i - n / 2) * long(l)) % n) / n);
             own[l] = std::norm(tap);
             sum += own[l];
         }
@@ -179,8 +184,8 @@ std::vector<double> native_demodulator::delays()
     return profile;
 }
 
-/*! The likeliest Doppler shift and ramp: uphill from the shift that the frame before had, then the ramps, then the
- * shifts again. The noise under it is the tracker's noise_scale(). */
+/*! The likeliest Doppler shift and ramp: uphill from the shift that the frame before had, then the ramps,
+ * then the shifts again. The noise under it is the tracker's noise_scale(). */
 native_demodulator::motion native_demodulator::likely_motion(const std::vector<double>& profile)
 {
     const double per_symbol = double(d_format.geometry().symbol_len()) / d_format.geometry().fft_len;
@@ -191,7 +196,8 @@ native_demodulator::motion native_demodulator::likely_motion(const std::vector<d
     const auto climb = [&] {
         for (int step : { -1, 1 }) {
             bool moved = false;
-            for (size_t next = d_shift + size_t(step); next >= 1 && next < std::size(shifts); next += size_t(step)) {
+            for (size_t next = d_shift + size_t(step); next >= 1 && next < std::size(shifts);
+                 next += size_t(step)) {
                 const double likelihood = at(next, best.ramp);
                 if (likelihood <= best.likelihood)
                     break;
@@ -225,7 +231,8 @@ bool native_demodulator::track(const std::vector<double>& profile, const motion&
     auto& w = *d_work;
     const double per_symbol = double(d_format.geometry().symbol_len()) / d_format.geometry().fft_len;
     observe(symbols, w.noise_var);
-    return d_tracker.estimate(profile, m.doppler * per_symbol, m.ramp * per_symbol, w.h, w.error) && (w.moving = true);
+    return d_tracker.estimate(profile, m.doppler * per_symbol, m.ramp * per_symbol, w.h, w.error) &&
+           (w.moving = true);
 }
 
 //! Mean |y - h x|^2 on the payload's pilots.

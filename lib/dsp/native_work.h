@@ -17,7 +17,8 @@ struct native_demodulator::work {
     gr::fft::fft_complex_rev idft;
     std::vector<std::vector<cf>> y;      // [symbol][shifted carrier], in units of H x
     std::vector<std::vector<cf>> known;  // the same, what was sent there; 0: not known
-    std::vector<std::vector<float>> doubt; // the same, E|sent - known|^2 of soft decisions; empty: all are certain
+    // the same, E|sent - known|^2 of soft decisions; empty: all are certain
+    std::vector<std::vector<float>> doubt;
     std::vector<double> phase, phase_var;
     double noise_var = 0, walk = 0, step = 0;
     std::vector<cf> inverse;     // of the channel, by carrier
@@ -32,8 +33,14 @@ struct native_demodulator::work {
     double first_noise = 0;      // the synchroniser's, which movement does not touch
 
     const cf* channel_of(size_t s) const { return moving ? &h[s * channel.h.size()] : channel.h.data(); }
-    const float* error_of(size_t s) const { return moving ? &error[s * channel.h.size()] : channel.error_var.data(); }
-    float doubt_of(size_t s, size_t i) const { return s < doubt.size() && !doubt[s].empty() ? doubt[s][i] : 0.0f; }
+    const float* error_of(size_t s) const
+    {
+        return moving ? &error[s * channel.h.size()] : channel.error_var.data();
+    }
+    float doubt_of(size_t s, size_t i) const
+    {
+        return s < doubt.size() && !doubt[s].empty() ? doubt[s][i] : 0.0f;
+    }
 };
 
 } // namespace gr::diffusion::dsp

@@ -17,7 +17,8 @@ void check(const std::vector<noise_component>& mixture, bool plane)
 {
     auto refuse = [](const std::string& why) { throw std::invalid_argument("noise law refused: " + why); };
     if (mixture.empty() || mixture.size() > noise_law::max_components)
-        refuse(std::to_string(mixture.size()) + " components, use 1 to " + std::to_string(noise_law::max_components));
+        refuse(std::to_string(mixture.size()) + " components, use 1 to " +
+               std::to_string(noise_law::max_components));
     double total = 0;
     for (const auto& c : mixture) {
         for (double v : { c.weight, c.re, c.im, c.var_re, c.var_im, c.covariance })
@@ -25,7 +26,8 @@ void check(const std::vector<noise_component>& mixture, bool plane)
                 refuse("it holds a value that is not finite");
         if (c.weight < 0)
             refuse("a weight is " + std::to_string(c.weight) + ", none may be negative");
-        if (!(c.var_re > 1e-15) || (plane && !(c.var_im > 1e-15 && c.var_re * c.var_im > c.covariance * c.covariance)))
+        if (!(c.var_re > 1e-15) ||
+            (plane && !(c.var_im > 1e-15 && c.var_re * c.var_im > c.covariance * c.covariance)))
             refuse("a component's covariance is not positive definite");
         total += c.weight;
     }
@@ -78,7 +80,8 @@ double noise_law::variance() const
 noise_law noise_law::diffused(double level) const
 {
     if (!(level >= 0) || !std::isfinite(level))
-        throw std::invalid_argument("noise law: level is " + std::to_string(level) + ", use a variance, 0 or more");
+        throw std::invalid_argument("noise law: level is " + std::to_string(level) +
+                                    ", use a variance, 0 or more");
     noise_law law = *this;
     law.d_table.clear();
     for (auto* mixture : { &law.d_first, &law.d_second })
@@ -89,8 +92,8 @@ noise_law noise_law::diffused(double level) const
     return law;
 }
 
-double noise_law::density_and_score(const std::vector<noise_component>& mixture, bool plane, std::complex<double> n,
-                                    std::complex<double>* score)
+double noise_law::density_and_score(const std::vector<noise_component>& mixture, bool plane,
+                                    std::complex<double> n, std::complex<double>* score)
 {
     // Sum of exponentials, kept in range by the largest so far.
     double top = -1e300, sum = 0;
@@ -129,7 +132,8 @@ double noise_law::log_density(std::complex<double> n) const
 {
     if (d_form == form::plane)
         return density_and_score(d_first, true, n, nullptr);
-    return density_and_score(d_first, false, n.real(), nullptr) + density_and_score(d_second, false, n.imag(), nullptr);
+    return density_and_score(d_first, false, n.real(), nullptr) +
+           density_and_score(d_second, false, n.imag(), nullptr);
 }
 
 std::complex<double> noise_law::score(std::complex<double> n) const
@@ -169,7 +173,8 @@ void noise_law::prepare()
     for (const auto& c : other)
         if (c.weight > 1e-3)
             d_unit[1] = std::max(d_unit[1], float(std::abs(flat ? c.im : c.re)));
-    d_reach = float(std::max(std::asinh(largest(d_first, false) / d_unit[0]), std::asinh(largest(other, flat) / d_unit[1])));
+    d_reach = float(std::max(std::asinh(largest(d_first, false) / d_unit[0]),
+                             std::asinh(largest(other, flat) / d_unit[1])));
     std::vector<float> table;
     auto coordinate = [&](size_t i, size_t nodes, int axis) {
         return d_unit[axis] * std::sinh(d_reach * (2.0 * double(i) / double(nodes - 1) - 1));
@@ -184,8 +189,9 @@ void noise_law::prepare()
         table.reserve(2 * rail_nodes);
         for (int axis : { 0, 1 })
             for (size_t i = 0; i < rail_nodes; i++)
-                table.push_back(float(std::max(-1e4, density_and_score(axis ? d_second : d_first, false,
-                                                                       coordinate(i, rail_nodes, axis), nullptr))));
+                table.push_back(
+                    float(std::max(-1e4, density_and_score(axis ? d_second : d_first, false,
+                                                           coordinate(i, rail_nodes, axis), nullptr))));
     }
     d_table = std::move(table);
 }
@@ -223,8 +229,9 @@ std::vector<double> noise_law::state() const
 noise_law noise_law::from_state(const std::vector<double>& s)
 {
     const bool head = s.size() >= 4 && s[0] == state_version && (s[1] == 0 || s[1] == 1);
-    const bool counts = head && s[2] >= 1 && s[2] <= double(max_components) && s[3] >= 0 && s[3] <= double(max_components) &&
-                        s[2] == std::floor(s[2]) && s[3] == std::floor(s[3]);
+    const bool counts = head && s[2] >= 1 && s[2] <= double(max_components) && s[3] >= 0 &&
+                        s[3] <= double(max_components) && s[2] == std::floor(s[2]) &&
+                        s[3] == std::floor(s[3]);
     if (!counts || s.size() != 4 + 6 * (size_t(s[2]) + size_t(s[3])) || (s[1] == 1) != (s[3] == 0))
         throw std::invalid_argument("noise law refused: not a noise law of this version");
     std::array<std::vector<noise_component>, 2> mixture;

@@ -17,10 +17,10 @@ struct DIFFUSION_API noise_component {
 /*! The law of additive noise, whatever it is, as a Gaussian mixture: what noise-only samples taught
  * (python/diffusion/noise.py fits it).
  *
- * A mixture, because adding Gaussian noise to it gives a mixture again: density and score of the law at *every*
- * level of the forward diffusion n_t = n + w, E|w|^2 = level, are closed forms, and none has to be integrated:
- * the score at level 0 is the gradient of the log-density that soft bits need, and the score at level v is
- * what a denoiser of n uses (Tweedie: E[n | n_t] = n_t + v/2 score).
+ * A mixture, because adding Gaussian noise to it gives a mixture again: density and score of the law at
+ * *every* level of the forward diffusion n_t = n + w, E|w|^2 = level, are closed forms, and none has to be
+ * integrated: the score at level 0 is the gradient of the log-density that soft bits need, and the score at
+ * level v is what a denoiser of n uses (Tweedie: E[n | n_t] = n_t + v/2 score).
  *
  * - rails: the two rails are independent, each a one-dimensional mixture (Laplacian and the like);
  * - plane: a mixture in the plane (impulses that hit both rails, a constant-envelope carrier, other QAM).
@@ -34,14 +34,15 @@ public:
 
     //! Circular Gaussian noise of unit power.
     noise_law();
-    /*! Independent rails. \throws std::invalid_argument unless 1 to 256 components each, weights >= 0 that sum to
-     * 1, variances > 0, all finite */
+    /*! Independent rails. \throws std::invalid_argument unless 1 to 256 components each, weights >= 0 that
+     * sum to 1, variances > 0, all finite */
     static noise_law rails(std::vector<noise_component> re, std::vector<noise_component> im);
     //! A mixture in the plane, of positive definite covariances.
     static noise_law plane(std::vector<noise_component> components);
 
     form shape() const { return d_form; }
-    const std::vector<noise_component>& components() const { return d_first; } //!< of the plane, or of rail Re
+    //! Of the plane, or of rail Re
+    const std::vector<noise_component>& components() const { return d_first; }
     const std::vector<noise_component>& components_im() const { return d_second; }
     //! E|n - E n|^2 of the mixture.
     double variance() const;
@@ -64,8 +65,8 @@ public:
     static noise_law from_state(const std::vector<double>& state);
 
 private:
-    static double density_and_score(const std::vector<noise_component>& mixture, bool plane, std::complex<double> n,
-                                    std::complex<double>* score);
+    static double density_and_score(const std::vector<noise_component>& mixture, bool plane,
+                                    std::complex<double> n, std::complex<double>* score);
 
     form d_form = form::plane;
     std::vector<noise_component> d_first, d_second;

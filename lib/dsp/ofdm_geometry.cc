@@ -115,7 +115,8 @@ void ofdm_geometry::normalise()
     for (int i = 0; i < fft_len; i++)
         ((i - fft_len / 2) % 2 ? odd : even) += std::norm(sync_word1[i]);
     if (even > 0 && odd > 0)
-        throw std::invalid_argument("OFDM geometry: sync_word1 uses odd and even carriers, use every second one");
+        throw std::invalid_argument(
+            "OFDM geometry: sync_word1 uses odd and even carriers, use every second one");
 }
 
 std::vector<int> ofdm_geometry::active_carriers() const
@@ -139,7 +140,8 @@ std::vector<cf> modulate_symbol(const ofdm_geometry& g, const std::vector<cf>& s
         for (int i = 0; i < g.fft_len; i++)
             if (shifted[i] != cf(0))
                 sum += std::complex<double>(shifted[i]) *
-                       std::polar(1.0, 2 * M_PI * double((long(i - g.fft_len / 2) * n) % g.fft_len) / g.fft_len);
+                       std::polar(1.0,
+                                  2 * M_PI * double((long(i - g.fft_len / 2) * n) % g.fft_len) / g.fft_len);
         out[g.cp_len + n] = cf(sum);
     }
     std::copy(out.end() - g.cp_len, out.end(), out.begin());

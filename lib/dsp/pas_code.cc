@@ -17,10 +17,10 @@ size_t checked(int bits_per_symbol, const dvbs2_code& code)
         throw std::invalid_argument("amplitude shaping: " + std::to_string(bits_per_symbol) +
                                     " bits per symbol, use 4, 6 or 8 (16-, 64-, 256-QAM)");
     if (!pas_code::fits(bits_per_symbol, code))
-        throw std::invalid_argument("amplitude shaping: code rate " + code.rate() + " is too low for " +
-                                    std::to_string(1 << bits_per_symbol) + "-QAM: its parity bits outnumber the signs; use " +
-                                    std::to_string(bits_per_symbol - 2) + "/" + std::to_string(bits_per_symbol) +
-                                    " or more");
+        throw std::invalid_argument(
+            "amplitude shaping: code rate " + code.rate() + " is too low for " +
+            std::to_string(1 << bits_per_symbol) + "-QAM: its parity bits outnumber the signs; use " +
+            std::to_string(bits_per_symbol - 2) + "/" + std::to_string(bits_per_symbol) + " or more");
     return code.k() - size_t(bits_per_symbol - 2) * pas_code::symbols_of(bits_per_symbol);
 }
 
@@ -31,16 +31,17 @@ bool pas_code::fits(int bits_per_symbol, const dvbs2_code& code)
     return code.k() >= size_t(bits_per_symbol - 2) * symbols_of(bits_per_symbol);
 }
 
-pas_code::pas_code(int bits_per_symbol, const dvbs2_code& code, const std::vector<uint32_t>& amplitudes, matcher_kind kind)
+pas_code::pas_code(int bits_per_symbol, const dvbs2_code& code, const std::vector<uint32_t>& amplitudes,
+                   matcher_kind kind)
     : d_width(bits_per_symbol), d_amplitude_bits(bits_per_symbol / 2 - 1), d_code(&code),
       d_matcher(std::make_shared<const distribution_matcher>(amplitudes)), d_amplitudes(amplitudes),
       d_extra(checked(bits_per_symbol, code))
 {
     const size_t levels = size_t(1) << d_amplitude_bits, rails = 2 * symbols();
     if (amplitudes.size() != levels || d_matcher->length() != rails)
-        throw std::invalid_argument("amplitude shaping: " + std::to_string(amplitudes.size()) + " amplitudes of sum " +
-                                    std::to_string(d_matcher->length()) + ", use " + std::to_string(levels) +
-                                    " of sum " + std::to_string(rails));
+        throw std::invalid_argument("amplitude shaping: " + std::to_string(amplitudes.size()) +
+                                    " amplitudes of sum " + std::to_string(d_matcher->length()) + ", use " +
+                                    std::to_string(levels) + " of sum " + std::to_string(rails));
     if (kind == matcher_kind::ess) {
         std::vector<uint32_t> energy;
         for (uint32_t a = 0; a < levels; a++)
@@ -56,7 +57,8 @@ pas_code::pas_code(int bits_per_symbol, const dvbs2_code& code, const std::vecto
         d_label[a] = uint8_t((level ^ level >> 1) & (levels - 1));
         d_amplitude[d_label[a]] = uint8_t(a);
     }
-    // Where the word's bits go: the first information bits are amplitude bits, the others and the parity signs.
+    // Where the word's bits go: the first information bits are amplitude bits, the others and the parity
+    // signs.
     const size_t half = size_t(d_width / 2);
     std::vector<uint32_t> amplitude_bits, signs;
     for (size_t r = 0; r < rails; r++) {
@@ -68,7 +70,8 @@ pas_code::pas_code(int bits_per_symbol, const dvbs2_code& code, const std::vecto
     const auto information = random_permutation(code.k(), place_seed);
     const auto sign_order = random_permutation(signs.size(), place_seed + 1);
     for (size_t i = 0; i < code.k(); i++)
-        d_place[information[i]] = i < amplitude_bits.size() ? amplitude_bits[i] : signs[sign_order[i - amplitude_bits.size()]];
+        d_place[information[i]] = i < amplitude_bits.size() ? amplitude_bits[i]
+                                                            : signs[sign_order[i - amplitude_bits.size()]];
     for (size_t i = 0; i < code.parity(); i++)
         d_place[code.k() + i] = signs[sign_order[d_extra + i]];
 }

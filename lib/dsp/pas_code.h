@@ -11,11 +11,11 @@
 
 namespace gr::diffusion::dsp {
 
-/*! Probabilistic amplitude shaping (Boecherer, Steiner and Schulte, IEEE Trans. Commun. 2015): one LDPC code word
- * of square Gray QAM whose amplitudes have a wanted composition.
+/*! Probabilistic amplitude shaping (Boecherer, Steiner and Schulte, IEEE Trans. Commun. 2015): one LDPC code
+ * word of square Gray QAM whose amplitudes have a wanted composition.
  *
- * A matcher draws the amplitudes of all rails; their bits are information bits of a systematic code. The parity
- * bits, which come out equally likely, and what information bits are left over become the signs: the
+ * A matcher draws the amplitudes of all rails; their bits are information bits of a systematic code. The
+ * parity bits, which come out equally likely, and what information bits are left over become the signs: the
  * symbols keep their composition through the encoder. The demapper must know the prior; the decoder takes its
  * LLRs as they are. Information bits and rails are interleaved.
  */
@@ -24,8 +24,8 @@ class DIFFUSION_API pas_code
 public:
     /*! \param bits_per_symbol 4, 6 or 8
      *  \param code of a rate of at least (bits_per_symbol - 2) / bits_per_symbol
-     *  \param amplitudes how often each amplitude occurs, smallest first; 2^(bits_per_symbol / 2 - 1) counts of
-     *         sum 2 symbols()
+     *  \param amplitudes how often each amplitude occurs, smallest first; 2^(bits_per_symbol / 2 - 1) counts
+     *         of sum 2 symbols()
      *  \param kind of matcher; with sphere shaping the composition is the wanted mean
      *  \throws std::invalid_argument naming what is wrong */
     pas_code(int bits_per_symbol, const dvbs2_code& code, const std::vector<uint32_t>& amplitudes,
@@ -44,7 +44,8 @@ public:
 
     //! bits() bits to the bits of symbols() labels (I rail's first), one a byte.
     void encode(const uint8_t* bits, uint8_t* labels) const;
-    //! LLRs of the labels' bits, prior included, positive for 1; false if they decode to no word of this composition.
+    //! LLRs of the labels' bits, prior included, positive for 1; false if they decode to no word of this
+    //! composition.
     bool decode(const float* llr, uint8_t* bits, size_t iterations = dvbs2_code::default_iterations) const;
 
 private:

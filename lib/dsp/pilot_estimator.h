@@ -58,8 +58,9 @@ public:
     void estimate(const std::complex<float>* y, size_t frames, float noise_var, std::complex<float>* h,
                   float* err_var);
 
-    /*! The channel of the last frame once more, from a better observation of it (more symbols known, less noise).
-     * diffusion keeps the belief that its steps came to, at a tenth of the cost; the others start anew. */
+    /*! The channel of the last frame once more, from a better observation of it (more symbols known, less
+     * noise). diffusion keeps the belief that its steps came to, at a tenth of the cost; the others start
+     * anew. */
     void refine(const std::complex<float>* y, float noise_var, std::complex<float>* h, float* err_var);
 
 protected:

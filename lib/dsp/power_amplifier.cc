@@ -71,7 +71,8 @@ power_amplifier power_amplifier::memory_polynomial(std::vector<pa_branch> branch
                 b.coefficients.size(),
                 "1 to 16 a branch");
         for (auto c : b.coefficients)
-            require(std::isfinite(c.real()) && std::isfinite(c.imag()), "coefficient", std::abs(c), "a finite number");
+            require(std::isfinite(c.real()) && std::isfinite(c.imag()), "coefficient", std::abs(c),
+                    "a finite number");
         lag = std::max({ lag, b.delay, envelope });
     }
     power_amplifier pa;

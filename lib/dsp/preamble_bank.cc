@@ -35,8 +35,9 @@ typedef float eight __attribute__((vector_size(32), aligned(4), may_alias)); // 
 
 //! c_t = sum_m y_{t+m} conj(s_m) for 8 x vectors values of t, which stay in registers while m runs.
 template <size_t vectors>
-inline __attribute__((always_inline)) void correlate_block(const float* y_re, const float* y_im, const float* s_re,
-                                                           const float* s_im, size_t length, float* c_re, float* c_im)
+inline __attribute__((always_inline)) void correlate_block(const float* y_re, const float* y_im,
+                                                           const float* s_re, const float* s_im,
+                                                           size_t length, float* c_re, float* c_im)
 {
     eight re[vectors] = {}, im[vectors] = {};
     for (size_t m = 0; m < length; m++) {
@@ -56,10 +57,10 @@ inline __attribute__((always_inline)) void correlate_block(const float* y_re, co
     }
 }
 
-/* The same for n values of t, a multiple of 8; real and imaginary parts apart. Five vectors at once: frame_sync
- * asks for five prefixes. */
-DIFFUSION_VECTORISE void correlate_all(const float* y_re, const float* y_im, const float* s_re, const float* s_im,
-                                       size_t length, size_t n, float* c_re, float* c_im)
+/* The same for n values of t, a multiple of 8; real and imaginary parts apart. Five vectors at once:
+ * frame_sync asks for five prefixes. */
+DIFFUSION_VECTORISE void correlate_all(const float* y_re, const float* y_im, const float* s_re,
+                                       const float* s_im, size_t length, size_t n, float* c_re, float* c_im)
 {
     size_t t = 0;
     for (; t + 40 <= n; t += 40)
@@ -74,9 +75,11 @@ void preamble_bank::correlate(int grid, const cf* y, size_t delays, cf* c1, cf* 
 {
     const float* const s = d_templates[size_t(grid - first())].data();
     const size_t n = size_t(d_symbol_len), samples = delays - 1 + 2 * n;
-    const size_t rounded = (delays + 7) / 8 * 8, room = rounded + 2 * n; // delays beyond those asked for see zeros
+    // delays beyond those asked for see zeros
+    const size_t rounded = (delays + 7) / 8 * 8, room = rounded + 2 * n;
     d_work.assign(2 * room + 2 * rounded, 0.0f);
-    float *const re = d_work.data(), *const im = re + room, *const c_re = im + room, *const c_im = c_re + rounded;
+    float *const re = d_work.data(), *const im = re + room, *const c_re = im + room,
+                 *const c_im = c_re + rounded;
     for (size_t i = 0; i < samples; i++) {
         re[i] = y[i].real();
         im[i] = y[i].imag();

@@ -29,7 +29,8 @@ public:
     double lambda() const { return d_lambda; }
 
 private:
-    void find_lambda(const std::vector<std::complex<float>>& s1, const std::vector<std::complex<float>>& s2, int cp);
+    void find_lambda(const std::vector<std::complex<float>>& s1, const std::vector<std::complex<float>>& s2,
+                     int cp);
 
     int d_symbol_len, d_last;
     double d_energy1 = 0, d_energy2 = 0, d_lambda = 1;

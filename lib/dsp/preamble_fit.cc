@@ -22,7 +22,8 @@ public:
             for (size_t i = 0; i < v.size(); i++) {
                 const auto& word = i < d_active.size() ? g.sync_word1 : g.sync_word2;
                 const int k = d_active[i % d_active.size()];
-                v[i] = cd(word[g.index(k)]) * std::polar(1.0, -2 * M_PI * ((long(k) * tap) % g.fft_len) / g.fft_len);
+                v[i] = cd(word[g.index(k)]) *
+                       std::polar(1.0, -2 * M_PI * ((long(k) * tap) % g.fft_len) / g.fft_len);
             }
             const double before = energy(v);
             for (const auto& q : d_basis) {

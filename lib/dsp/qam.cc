@@ -31,9 +31,10 @@ qam::qam(int bits) : d_bits(bits)
     d_entropy = bits;
     d_points.resize(size_t(1) << bits);
     for (size_t i = 0; i < d_points.size(); i++)
-        d_points[i] = bits == 1   ? std::complex<float>(d_levels[i], 0)
-                      : bits == 2 ? std::complex<float>(d_levels[i & 1], d_levels[i >> 1])
-                                  : std::complex<float>(d_levels[i >> rail_bits()], d_levels[i & (levels - 1)]);
+        d_points[i] = bits == 1 ? std::complex<float>(d_levels[i], 0)
+                      : bits == 2
+                          ? std::complex<float>(d_levels[i & 1], d_levels[i >> 1])
+                          : std::complex<float>(d_levels[i >> rail_bits()], d_levels[i & (levels - 1)]);
 }
 
 qam::qam(int bits, const std::vector<double>& amplitudes) : qam(bits)
@@ -129,8 +130,8 @@ DIFFUSION_VECTORISE void soft_bit(const float* __restrict metric, size_t levels,
         llr[i] = top[1][i] - top[0][i] + engine::log_positive(sum[1][i] / sum[0][i]);
 }
 
-DIFFUSION_VECTORISE void level_metrics(const float* __restrict y, const float* __restrict noise_var, float level,
-                                       float log_prior, size_t n, float* __restrict metric)
+DIFFUSION_VECTORISE void level_metrics(const float* __restrict y, const float* __restrict noise_var,
+                                       float level, float log_prior, size_t n, float* __restrict metric)
 {
     for (size_t i = 0; i < n; i++) {
         const float d = y[i] - level;
@@ -170,7 +171,8 @@ void qam::soft(const std::complex<float>* y, const float* noise_var, float* llr,
         bool known[chunk];
         for (size_t i = 0; i < count; i++) {
             const float v = noise_var[from + i];
-            known[i] = std::isfinite(y[from + i].real()) && std::isfinite(y[from + i].imag()) && v > 0 && std::isfinite(v);
+            known[i] = std::isfinite(y[from + i].real()) && std::isfinite(y[from + i].imag()) && v > 0 &&
+                       std::isfinite(v);
             noise[i] = known[i] ? v : 1;
         }
         for (int imaginary = 0; imaginary < (d_bits == 1 ? 1 : 2); imaginary++) {
@@ -218,7 +220,8 @@ const qam& qam_of(int bits)
     case 6: return qam64;
     case 8: return qam256;
     }
-    throw std::invalid_argument("modulation: " + std::to_string(bits) + " bits per symbol; use 1, 2, 4, 6 or 8");
+    throw std::invalid_argument("modulation: " + std::to_string(bits) +
+                                " bits per symbol; use 1, 2, 4, 6 or 8");
 }
 
 } // namespace gr::diffusion::dsp

@@ -8,15 +8,17 @@
 
 namespace gr::diffusion::dsp {
 
-/*! Centroids as a function of few parameters of a radio: IQ gain (log) and phase (rad), DC (re, im), PA back-off (dB),
- *  smoothness (log) and AM-PM (rad), gain (log) and rotation (rad) of what comes out, its power renormalised. */
+/*! Centroids as a function of few parameters of a radio: IQ gain (log) and phase (rad), DC (re, im), PA
+ *  back-off (dB), smoothness (log) and AM-PM (rad), gain (log) and rotation (rad) of what comes out, its
+ *  power renormalised. */
 class radio_curve
 {
 public:
     static constexpr size_t n = 9;
     using parameters = std::array<double, n>;
 
-    //! Where radios lie, and how far they spread (standard deviations); gain and rotation as an AGC leaves them.
+    //! Where radios lie, and how far they spread (standard deviations); gain and rotation as an AGC leaves
+    //! them.
     static const parameters typical, spread;
     //! Held to what a radio can be.
     static parameters held(parameters p);

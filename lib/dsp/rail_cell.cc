@@ -10,7 +10,8 @@ namespace {
 
 constexpr double reach = 9; // standard deviations beyond which a Gaussian is 0 here
 
-/*! Phi and phi by cubic Hermite interpolation of a table: 1e-9, enough for fitting, and ten times as quick as erfc. */
+/*! Phi and phi by cubic Hermite interpolation of a table: 1e-9, enough for fitting, and ten times as quick as
+ * erfc. */
 class normal_table
 {
 public:

@@ -19,7 +19,8 @@ const dvbs2_code& code_of(fec code)
 {
     const dvbs2_code* found = long_code(code);
     if (!found)
-        throw std::invalid_argument(std::string("amplitude shaping needs a code dvbs2-..., not ") + fec_name(code));
+        throw std::invalid_argument(std::string("amplitude shaping needs a code dvbs2-..., not ") +
+                                    fec_name(code));
     return *found;
 }
 
@@ -31,7 +32,8 @@ std::shared_ptr<const engine::shaping_prior> prior_of(int bits)
     const std::lock_guard<std::mutex> lock(mutex);
     auto& prior = loaded[bits];
     if (!prior)
-        prior = std::make_shared<engine::shaping_prior>(engine::model::load("ps-qam" + std::to_string(1 << bits)));
+        prior = std::make_shared<engine::shaping_prior>(
+            engine::model::load("ps-qam" + std::to_string(1 << bits)));
     return prior;
 }
 
@@ -62,7 +64,8 @@ std::vector<fec> shaped_payload::codes(int bits_per_symbol)
 {
     std::vector<fec> out;
     for (const char* rate : { "8/9", "37/45", "7/9", "11/15", "2/3", "3/5" }) {
-        const bool best = bits_per_symbol == 8 || (bits_per_symbol == 6 ? rate != std::string("8/9") : rate[0] != '8' && rate[0] != '3');
+        const bool best = bits_per_symbol == 8 || (bits_per_symbol == 6 ? rate != std::string("8/9")
+                                                                        : rate[0] != '8' && rate[0] != '3');
         if (best && pas_code::fits(bits_per_symbol, dvbs2_code::get(rate)))
             out.push_back(fec_from_name(std::string("dvbs2-") + rate));
     }
@@ -116,7 +119,8 @@ shaped_payload::mode shaped_payload::mode_for(int bits_per_symbol, double snr_db
                 lowest = { code, i, rate };
             if (rate <= bearable && rate >= best.rate)
                 best = { code, i, rate };
-            // Falls with the SNR that the pmf is for; rises again at very low ones, where any pmf does as well.
+            // Falls with the SNR that the pmf is for; rises again at very low ones, where any pmf does as
+            // well.
             if (rate > before + 0.01 && best.rate > 0)
                 break;
             before = std::min(before, rate);

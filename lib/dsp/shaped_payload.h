@@ -10,11 +10,11 @@
 
 namespace gr::diffusion::dsp {
 
-/*! A shaped payload: amplitude-shaped code words and the constellation they are sent on. Both ends derive it from
- * three fields of a frame's header: bits per symbol, code, composition index.
+/*! A shaped payload: amplitude-shaped code words and the constellation they are sent on. Both ends derive it
+ * from three fields of a frame's header: bits per symbol, code, composition index.
  *
- * The index is that of the shaper model ps-qam16, ps-qam64 or ps-qam256, an SNR in steps of 0.1 dB whose pmf the
- * amplitudes have. */
+ * The index is that of the shaper model ps-qam16, ps-qam64 or ps-qam256, an SNR in steps of 0.1 dB whose pmf
+ * the amplitudes have. */
 class DIFFUSION_API shaped_payload
 {
 public:
@@ -24,7 +24,8 @@ public:
      *  \throws std::invalid_argument for a combination that cannot be, model_error if the model is missing */
     static std::shared_ptr<const shaped_payload> get(int bits_per_symbol, fec code, uint32_t index);
 
-    //! Codes that shaping does well with at that many bits a symbol, the best first (docs/shaper.md, measured).
+    //! Codes that shaping does well with at that many bits a symbol, the best first (docs/shaper.md,
+    //! measured).
     static std::vector<fec> codes(int bits_per_symbol);
 
     struct mode {
@@ -32,9 +33,10 @@ public:
         uint32_t index;
         double rate; //!< payload bits a symbol
     };
-    /*! The first of codes() with a composition that a link bears which is margin_db worse than its SNR, and of its
-     *  compositions the one of the highest rate that is at most log2(1 + SNR / margin); if there is none, the lowest
-     *  rate of all. 1 dB is what the code needs in AWGN. \throws std::invalid_argument, model_error */
+    /*! The first of codes() with a composition that a link bears which is margin_db worse than its SNR, and
+     *  of its compositions the one of the highest rate that is at most log2(1 + SNR / margin); if there is
+     *  none, the lowest rate of all. 1 dB is what the code needs in AWGN. \throws std::invalid_argument,
+     *  model_error */
     static mode mode_for(int bits_per_symbol, double snr_db, double margin_db);
 
     const pas_code& code() const { return d_code; }
@@ -48,7 +50,8 @@ public:
     bool decode(const float* llr, size_t n, uint8_t* bits) const;
 
 private:
-    shaped_payload(pas_code code, qam constellation) : d_code(std::move(code)), d_constellation(std::move(constellation))
+    shaped_payload(pas_code code, qam constellation)
+        : d_code(std::move(code)), d_constellation(std::move(constellation))
     {
     }
     pas_code d_code;

@@ -69,7 +69,8 @@ std::shared_ptr<const shaped_link> shaper::make(uint32_t index) const
     if (!(amplitude > 0) || !(amplitude < 1e6))
         throw engine::model_error(d_prior.source().path() + ": the amplitude for composition index " +
                                   std::to_string(index) + " is " + std::to_string(amplitude));
-    auto link = std::make_shared<shaped_link>(shaped_link{ index, std::move(code), float(amplitude), points });
+    auto link = std::make_shared<shaped_link>(
+        shaped_link{ index, std::move(code), float(amplitude), points });
     for (auto& c : link->points)
         c *= link->amplitude;
     return link;
@@ -81,7 +82,8 @@ std::shared_ptr<const shaped_link> shaper::at(uint32_t index) const
     if (index < d_awgn.size())
         return d_awgn[index];
     const std::lock_guard<std::mutex> lock(d_mutex);
-    const auto found = std::find_if(d_others.begin(), d_others.end(), [&](const auto& link) { return link->index == index; });
+    const auto found = std::find_if(d_others.begin(), d_others.end(),
+                                    [&](const auto& link) { return link->index == index; });
     if (found != d_others.end()) {
         std::rotate(d_others.begin(), found, found + 1);
     } else {
@@ -92,7 +94,8 @@ std::shared_ptr<const shaped_link> shaper::at(uint32_t index) const
     return d_others.front();
 }
 
-size_t shaper::decide(const shaped_link& link, const std::complex<float>* in, uint8_t* indices, size_t n) const
+size_t shaper::decide(const shaped_link& link, const std::complex<float>* in, uint8_t* indices,
+                      size_t n) const
 {
     const float scale = 1 / (d_step * link.amplitude), offset = -d_low / d_step + 0.5f;
     const float top = float(d_levels) - 0.5f;

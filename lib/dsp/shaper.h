@@ -21,10 +21,10 @@ struct DIFFUSION_API shaped_link {
 
 /*! A shaper model with its codes of one block length.
  *
- * The codes of all AWGN indices are made at the start, others when first asked for; of these the last 32 are kept
- * (8 with sphere shaping, where each has a trellis of some MB). Amplitudes follow the code, not the pmf before
- * quantisation: a constant-composition block has unit power exactly (AWGN), spheres have it on average.
- * Methods may be called from several threads.
+ * The codes of all AWGN indices are made at the start, others when first asked for; of these the last 32 are
+ * kept (8 with sphere shaping, where each has a trellis of some MB). Amplitudes follow the code, not the pmf
+ * before quantisation: a constant-composition block has unit power exactly (AWGN), spheres have it on
+ * average. Methods may be called from several threads.
  */
 class DIFFUSION_API shaper
 {

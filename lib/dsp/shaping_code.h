@@ -8,11 +8,11 @@ namespace gr::diffusion::dsp {
 
 /*! Bits <-> blocks of shaped constellation symbols.
  *
- * Symbols of equal probability form a class (the mirror images of a point, say). A matcher draws the sequence of
- * cells; which member of its cell a symbol is, uniform bits say. With constant composition a cell is a class: that
- * costs far less rate than matching the M symbols themselves, as the loss grows with the number of classes. With
- * sphere shaping, which loses nothing by it, cells are the classes cut into parts of equal size, so that the number of
- * uniform bits is the same in every block.
+ * Symbols of equal probability form a class (the mirror images of a point, say). A matcher draws the sequence
+ * of cells; which member of its cell a symbol is, uniform bits say. With constant composition a cell is a
+ * class: that costs far less rate than matching the M symbols themselves, as the loss grows with the number
+ * of classes. With sphere shaping, which loses nothing by it, cells are the classes cut into parts of equal
+ * size, so that the number of uniform bits is the same in every block.
  * A block takes the matcher's k bits first, then the members' bits, symbol by symbol.
  */
 class DIFFUSION_API shaping_code
@@ -35,7 +35,8 @@ public:
     size_t length() const { return d_matcher->length(); } //!< n, symbols per block
     size_t bits() const { return d_bits; }                //!< bits per block
     const block_matcher& matcher() const { return *d_matcher; }
-    //! The pmf over symbol indices: that of every block (constant composition), or of the mean over all blocks.
+    //! The pmf over symbol indices: that of every block (constant composition), or of the mean over all
+    //! blocks.
     std::vector<double> pmf() const;
     double entropy() const { return double(d_bits) / double(length()) + d_matcher->rate_loss(); }
     double rate() const { return double(d_bits) / double(length()); } //!< bits per symbol

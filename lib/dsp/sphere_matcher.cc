@@ -17,7 +17,8 @@ constexpr size_t largest_sphere = 1024;
 std::vector<double> normalised(const std::vector<double>& pmf)
 {
     if (pmf.empty() || pmf.size() > block_matcher::max_alphabet)
-        throw std::invalid_argument("sphere shaping: pmf has " + std::to_string(pmf.size()) + " entries, use 1 to 256");
+        throw std::invalid_argument("sphere shaping: pmf has " + std::to_string(pmf.size()) +
+                                    " entries, use 1 to 256");
     double sum = 0;
     for (double p : pmf) {
         if (!(p >= 0) || !std::isfinite(p))
@@ -50,8 +51,8 @@ std::vector<uint32_t> sphere_costs::of(const std::vector<double>& pmf, const std
     const auto p = normalised(pmf);
     if (!energy.empty()) {
         if (energy.size() != p.size())
-            throw std::invalid_argument("sphere shaping: " + std::to_string(energy.size()) + " energies for " +
-                                        std::to_string(p.size()) + " symbols");
+            throw std::invalid_argument("sphere shaping: " + std::to_string(energy.size()) +
+                                        " energies for " + std::to_string(p.size()) + " symbols");
         std::vector<uint32_t> costs(energy);
         const uint32_t least = *std::min_element(costs.begin(), costs.end());
         for (auto& c : costs)
@@ -76,17 +77,21 @@ sphere_matcher::sphere_matcher(const std::vector<uint32_t>& costs, double mean_c
     : d_costs(costs), d_length(length), d_places(costs.size(), { UINT16_MAX, 0 }), d_pmf(costs.size(), 0.0)
 {
     if (costs.empty() || costs.size() > max_alphabet)
-        throw std::invalid_argument("sphere shaping: " + std::to_string(costs.size()) + " costs, use 1 to 256");
+        throw std::invalid_argument("sphere shaping: " + std::to_string(costs.size()) +
+                                    " costs, use 1 to 256");
     if (length < 1 || length > max_length)
-        throw std::invalid_argument("sphere shaping: block length is " + std::to_string(length) + ", use 1 to 8192");
+        throw std::invalid_argument("sphere shaping: block length is " + std::to_string(length) +
+                                    ", use 1 to 8192");
     if (!(mean_cost >= 0))
-        throw std::invalid_argument("sphere shaping: mean cost is " + std::to_string(mean_cost) + ", use 0 or more");
+        throw std::invalid_argument("sphere shaping: mean cost is " + std::to_string(mean_cost) +
+                                    ", use 0 or more");
     std::map<uint32_t, std::vector<uint8_t>> by_cost;
     for (size_t s = 0; s < costs.size(); s++) {
         if (costs[s] == sphere_costs::never)
             continue;
         if (costs[s] > 65535)
-            throw std::invalid_argument("sphere shaping: cost " + std::to_string(costs[s]) + ", use 0 to 65535");
+            throw std::invalid_argument("sphere shaping: cost " + std::to_string(costs[s]) +
+                                        ", use 0 to 65535");
         by_cost[costs[s]].push_back(uint8_t(s));
     }
     if (by_cost.empty() || by_cost.begin()->first != 0)
@@ -104,7 +109,8 @@ sphere_matcher::sphere_matcher(const std::vector<uint32_t>& costs, double mean_c
         symbols += double(members.size());
     }
     mean /= symbols;
-        // The trellis reaches as far as equally likely symbols do; where those cost very much, to twice the wanted mean.
+        // The trellis reaches as far as equally likely symbols do; where those cost very much, to twice the
+        // wanted mean.
     const double reach = std::min(mean, std::max(2 * mean_cost, 8.0));
     const double spread = std::min(std::sqrt(std::max(0.0, square / symbols - mean * mean)), reach);
     size_t longest = size_t(std::sqrt(largest_trellis / std::max(reach + 1e-9, 1.0)));
@@ -112,7 +118,8 @@ sphere_matcher::sphere_matcher(const std::vector<uint32_t>& costs, double mean_c
     longest = std::max<size_t>(longest, 1);
     const size_t count = (length + longest - 1) / longest, least = length / count, more = length % count;
     const size_t n = least + (more > 0);
-    const double far = std::min(double(n) * double(groups.back().cost), double(n) * reach + 4 * std::sqrt(double(n)) * spread + 8);
+    const double far = std::min(double(n) * double(groups.back().cost),
+                                double(n) * reach + 4 * std::sqrt(double(n)) * spread + 8);
     d_trellis = sphere_trellis::get(groups, n, size_t(far));
     // For each size the limit next to the wanted mean, which rises with the limit.
     std::map<size_t, uint32_t> limits;
@@ -125,7 +132,8 @@ sphere_matcher::sphere_matcher(const std::vector<uint32_t>& costs, double mean_c
             else
                 high = middle;
         }
-        if (low > 0 && mean_cost - d_trellis->mean_cost(size, low - 1) < d_trellis->mean_cost(size, low) - mean_cost)
+        if (low > 0 &&
+            mean_cost - d_trellis->mean_cost(size, low - 1) < d_trellis->mean_cost(size, low) - mean_cost)
             low--;
         limits[size] = low;
     }
@@ -137,8 +145,8 @@ sphere_matcher::sphere_matcher(const std::vector<uint32_t>& costs, double mean_c
         const auto& root = d_trellis->at(size, limits[size]);
         for (size_t s = 0; s < costs.size(); s++)
             if (costs[s] != sphere_costs::never)
-                d_pmf[s] += double(d_trellis->branch(root, size, limits[size], d_places[s].group)) / double(root.mantissa) *
-                            double(size) / double(length);
+                d_pmf[s] += double(d_trellis->branch(root, size, limits[size], d_places[s].group)) /
+                            double(root.mantissa) * double(size) / double(length);
     }
     d_bits = size_t(std::max(0.0, std::floor(log2_blocks - widening)));
 }
@@ -153,7 +161,8 @@ void sphere_matcher::match(const uint8_t* bits, uint8_t* symbols) const
         uint32_t cost = of.limit;
         for (uint32_t n = of.length; n > 0; n--) {
             const auto& state = trellis.at(n, cost);
-            // Groups lie from the top down, the cheapest first: it is likely, and large enough for the coder's remainder.
+            // Groups lie from the top down, the cheapest first: it is likely, and large enough for the
+            // coder's remainder.
             const uint32_t total = state.mantissa;
             uint32_t above = total - 1 - interval.position(total), end = total, unit = 0;
             size_t g = 0;

@@ -10,8 +10,9 @@ struct DIFFUSION_API sphere_costs {
     static constexpr uint32_t never = UINT32_MAX; //!< of a symbol of probability 0
 
     /*! \param pmf up to 256 probabilities, >= 0; scaled to sum 1
-     *  \param energy empty: the costs are -ln p in steps of 1/8; or an integer for each symbol (its energy), less the
-     *         least of which is its cost: right for pmfs next to exp(-a energy), and all of them share one trellis
+     *  \param energy empty: the costs are -ln p in steps of 1/8; or an integer for each symbol (its energy),
+     *         less the least of which is its cost: right for pmfs next to exp(-a energy), and all of them
+     *         share one trellis
      *  \throws std::invalid_argument naming what is wrong */
     static std::vector<uint32_t> of(const std::vector<double>& pmf, const std::vector<uint32_t>& energy = {});
 };
@@ -21,16 +22,17 @@ class sphere_trellis;
 /*! Enumerative sphere shaping: k uniform bits <-> n symbols whose costs sum to at most a limit.
  *
  * Where a constant-composition block holds the typical sequences of one composition, a sphere holds all
- * compositions up to a total cost, so for short blocks it loses far less rate (Willems and Wuijts 1993; Gueltekin, van
- * Houtum, Koppelaar and Willems, "Enumerative sphere shaping for wireless communications with short packets", IEEE
- * Trans. Wireless Commun. 2020). With energies for costs it is the energy sphere; with -log p the set of the most
- * likely sequences of any pmf.
+ * compositions up to a total cost, so for short blocks it loses far less rate (Willems and Wuijts 1993;
+ * Gueltekin, van Houtum, Koppelaar and Willems, "Enumerative sphere shaping for wireless communications with
+ * short packets", IEEE Trans. Wireless Commun. 2020). With energies for costs it is the energy sphere; with
+ * -log p the set of the most likely sequences of any pmf.
  *
- * The trellis counts the sequences from each state (symbols to come, cost left) in bounded precision: 24 bits and an
- * exponent, rounded down. Bits become a sequence by arithmetic coding (arithmetic_coder.h) over these counts: a state
- * whose branches count f_i is cut in proportion to f_i, and its own count is stored as the sum F of the f_i, so the
- * product of f / F is at most 1 / count(start) whatever was rounded away. With the coder's own rounding, below 2^-22 a
- * symbol, an interval is no wider than 2^-k for k = floor(log2 count(start) - 2^-8): every input comes back.
+ * The trellis counts the sequences from each state (symbols to come, cost left) in bounded precision: 24 bits
+ * and an exponent, rounded down. Bits become a sequence by arithmetic coding (arithmetic_coder.h) over these
+ * counts: a state whose branches count f_i is cut in proportion to f_i, and its own count is stored as the
+ * sum F of the f_i, so the product of f / F is at most 1 / count(start) whatever was rounded away. With the
+ * coder's own rounding, below 2^-22 a symbol, an interval is no wider than 2^-k for k = floor(log2
+ * count(start) - 2^-8): every input comes back.
  *
  * A block longer than max_sphere() symbols is made of several spheres of equal size behind one coder.
  */

@@ -12,14 +12,16 @@ constexpr uint32_t mantissa_end = uint32_t(1) << 24;
 
 } // namespace
 
-std::shared_ptr<const sphere_trellis> sphere_trellis::get(const std::vector<sphere_group>& groups, size_t n, size_t cost)
+std::shared_ptr<const sphere_trellis> sphere_trellis::get(const std::vector<sphere_group>& groups, size_t n,
+                                                          size_t cost)
 {
     // All AWGN states of a constellation have one trellis: it stays while anybody uses it, the latest longer.
     static std::mutex mutex;
     static std::shared_ptr<const sphere_trellis> latest;
     static std::vector<std::weak_ptr<const sphere_trellis>> made;
     const std::lock_guard<std::mutex> lock(mutex);
-    made.erase(std::remove_if(made.begin(), made.end(), [](const auto& t) { return t.expired(); }), made.end());
+    made.erase(std::remove_if(made.begin(), made.end(), [](const auto& t) { return t.expired(); }),
+               made.end());
     for (const auto& weak : made)
         if (auto t = weak.lock(); t && t->d_groups == groups && t->d_length >= n && t->d_width > cost)
             return latest = t;

@@ -25,8 +25,10 @@ public:
         int32_t exponent;
     };
 
-    //! Shared by all who ask for the same: groups by rising cost from 0, sequences of up to n symbols, total cost up to \p cost.
-    static std::shared_ptr<const sphere_trellis> get(const std::vector<sphere_group>& groups, size_t n, size_t cost);
+    //! Shared by all who ask for the same: groups by rising cost from 0, sequences of up to n symbols, total
+    //! cost up to \p cost.
+    static std::shared_ptr<const sphere_trellis> get(const std::vector<sphere_group>& groups, size_t n,
+                                                     size_t cost);
 
     const std::vector<sphere_group>& groups() const { return d_groups; }
     size_t largest_cost() const { return d_width - 1; }

@@ -59,8 +59,10 @@ public:
             d_estimator->refine(d_y.data(), mean, d_h.data(), d_error.data());
         else
             d_estimator->estimate(d_y.data(), 1, mean, d_h.data(), d_error.data());
-        const bool good = std::all_of(d_h.begin(), d_h.end(), [](cf x) { return std::isfinite(std::norm(x)); }) &&
-                          std::all_of(d_error.begin(), d_error.end(), [](float e) { return e >= 0 && std::isfinite(e); });
+        const bool good = std::all_of(d_h.begin(), d_h.end(),
+                                      [](cf x) { return std::isfinite(std::norm(x)); }) &&
+                          std::all_of(d_error.begin(), d_error.end(),
+                                      [](float e) { return e >= 0 && std::isfinite(e); });
         d_has = good;
         if (!good)
             return; // the LMMSE's stands, or the estimate before
@@ -78,8 +80,8 @@ public:
     }
 
 private:
-    /*! Where nearly every carrier is observed the later steps have little left to tell: half of them are taken
-     *  (docs/real-time.md has the figures). */
+    /*! Where nearly every carrier is observed the later steps have little left to tell: half of them are
+     *  taken (docs/real-time.md has the figures). */
     void use_steps()
     {
         const size_t trained = d_estimator->trained_steps();

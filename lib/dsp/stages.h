@@ -18,9 +18,9 @@ DIFFUSION_API std::shared_ptr<channel_stage>
 make_channel_stage(const std::string& name, int fft_len, int cp_len, const std::string& model = "");
 
 /*! \param name "min-distance", "map" or "diffusion"
- *  \param model as above, used for frames of its own constellation, the others get the shipped model of theirs;
- *         empty: always the shipped ones (rx-bpsk to rx-qam256). The shipped ones are loaded when a frame needs
- *         them; where one cannot be used, frames are demapped by MAP. */
+ *  \param model as above, used for frames of its own constellation, the others get the shipped model of
+ *         theirs; empty: always the shipped ones (rx-bpsk to rx-qam256). The shipped ones are loaded when a
+ *         frame needs them; where one cannot be used, frames are demapped by MAP. */
 DIFFUSION_API std::shared_ptr<demapper_stage> make_demapper_stage(const std::string& name,
                                                                   const std::string& model = "");
 

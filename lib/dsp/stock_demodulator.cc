@@ -62,11 +62,10 @@ struct stock_demodulator::work {
 };
 
 stock_demodulator::stock_demodulator(const stock_settings& settings)
-    : d_format(settings),
-      d_active(geometry().active_carriers()),
-      d_estimator(std::make_shared<lmmse_stage>(geometry().fft_len, geometry().cp_len + timing_backoff(geometry()))),
-      d_demapper(std::make_shared<map_stage>()),
-      d_work(std::make_unique<work>(geometry().fft_len))
+    : d_format(settings), d_active(geometry().active_carriers()),
+      d_estimator(
+          std::make_shared<lmmse_stage>(geometry().fft_len, geometry().cp_len + timing_backoff(geometry()))),
+      d_demapper(std::make_shared<map_stage>()), d_work(std::make_unique<work>(geometry().fft_len))
 {
 }
 
@@ -176,7 +175,8 @@ void stock_demodulator::track_phase(size_t symbols)
             unsure += per * std::norm(w.mean[s][i]) * w.channel.error_var[i];
         }
         correlation[s - 1] = sum;
-        variance[s - 1] = (w.noise_var + unsure / std::max(1.0, double(d_active.size()))) / std::max(2 * energy, 1e-30);
+        variance[s - 1] = (w.noise_var + unsure / std::max(1.0, double(d_active.size()))) /
+                          std::max(2 * energy, 1e-30);
     }
     // The synchroniser's own error: phase of one symbol against the next, both at the preamble's SNR.
     const double step_std = std::sqrt(1e-4 + 2 * w.noise_var / std::max(power, 1e-30));
@@ -204,7 +204,8 @@ void stock_demodulator::equalise(size_t first, size_t count, float amplitude, st
             const size_t i = size_t(geometry().index(k));
             const float power = std::max(std::norm(w.channel.h[i]), 1e-20f);
             x.push_back(w.y[s][i] * turn * std::conj(w.channel.h[i]) / (power * amplitude));
-            noise_var.push_back(float(w.noise_var * scale + w.channel.error_var[i]) / power + float(w.phase_var[s]));
+            noise_var.push_back(float(w.noise_var * scale + w.channel.error_var[i]) / power +
+                                float(w.phase_var[s]));
         }
     }
 }
@@ -272,7 +273,8 @@ int stock_demodulator::guess_bits(const cf* y, const stock_frame& frame)
             for (const cf& point : constellation(bits).points())
                 p += std::exp(-std::norm(x[i] - point) / v);
             // density of y: that of x times the Jacobian 1 / amplitude^2
-            likelihood[bits] += std::log(std::max(p, 1e-300)) - std::log(v * amplitude * amplitude) - bits * M_LN2;
+            likelihood[bits] += std::log(std::max(p, 1e-300)) - std::log(v * amplitude * amplitude) -
+                                bits * M_LN2;
         }
         likelihood[bits] /= std::max<double>(1, double(used));
     }
@@ -315,7 +317,8 @@ void stock_demodulator::decide(stock_frame& frame, size_t count)
     const auto& c = constellation(frame.bits_per_symbol);
     equalise(stock_format::front_symbols, count, d_format.settings().amplitude(frame.bits_per_symbol),
              frame.symbols, frame.symbol_noise);
-    const size_t used = (size_t(frame.header.length) * 8 + size_t(frame.bits_per_symbol) - 1) / size_t(frame.bits_per_symbol);
+    const size_t used = (size_t(frame.header.length) * 8 + size_t(frame.bits_per_symbol) - 1) /
+                        size_t(frame.bits_per_symbol);
     frame.symbols.resize(used);
     frame.symbol_noise.resize(used);
     frame.llr.resize(used * size_t(frame.bits_per_symbol));
@@ -356,7 +359,8 @@ void stock_demodulator::measure_noise(size_t symbols)
             const size_t i = size_t(geometry().index(k));
             if (std::norm(w.mean[s][i]) < 20 * w.spread[s][i] || w.mean[s][i] == cf(0))
                 continue;
-            residual += std::norm(w.y[s][i] - w.channel.h[i] * w.mean[s][i] * cf(std::polar(1.0, w.phase[s])));
+            residual += std::norm(w.y[s][i] -
+                                  w.channel.h[i] * w.mean[s][i] * cf(std::polar(1.0, w.phase[s])));
             free++;
         }
     const double taps = geometry().cp_len, before = 2 * double(d_active.size()) - taps;

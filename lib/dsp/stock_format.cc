@@ -101,7 +101,8 @@ std::optional<stock_header> stock_format::decode_header(const float* llr) const
         word |= uint32_t((llr[i] > 0) != (d_header_mask[i] != 0)) << i;
     std::vector<int> order(header_bits);
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return std::abs(llr[a]) < std::abs(llr[b]); });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int a, int b) { return std::abs(llr[a]) < std::abs(llr[b]); });
     const int flips = d_settings.header_flips;
     // The CRC is linear: a flipped bit changes the syndrome by its own.
     std::vector<unsigned> effect(flips);

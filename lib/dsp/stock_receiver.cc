@@ -74,7 +74,8 @@ void stock_receiver::advance(std::vector<stock_frame>& frames, bool end)
             d_demodulator.payload(y, d_frame, d_frame.bits_per_symbol);
             (d_frame.payload_ok ? d_counters.ok : d_counters.payload_failed)++;
             if (d_frame.payload_ok)
-                d_busy_until = found.offset + length - size_t(d_demodulator.geometry().cp_len); // timing may err
+                // timing may err
+                d_busy_until = found.offset + length - size_t(d_demodulator.geometry().cp_len);
             frames.push_back(std::move(d_frame));
         }
         d_open = false;

@@ -27,13 +27,14 @@ symbol_law::symbol_law(std::vector<std::complex<float>> points) : d_points(std::
 std::vector<symbol_gaussian> symbol_law::at(double noise_var) const
 {
     if (!(noise_var > 0) || !std::isfinite(noise_var))
-        throw std::invalid_argument("noise_var is " + std::to_string(noise_var) + ", use a positive variance");
+        throw std::invalid_argument("noise_var is " + std::to_string(noise_var) +
+                                    ", use a positive variance");
     auto law = d_law;
     for (auto& g : law) {
         const double half = (g.var_re - g.var_im) / 2;
         const double smallest = (g.var_re + g.var_im) / 2 - std::hypot(half, g.covariance);
-        // Less noise than at the fit: the variance falls by no more than the noise's factor, for behind a coarse
-        // converter it is less than the noise's to begin with.
+        // Less noise than at the fit: the variance falls by no more than the noise's factor, for behind a
+        // coarse converter it is less than the noise's to begin with.
         const double change = fitted() ? std::max((noise_var - d_noise_var) / 2,
                                                   -(1 - std::min(1.0, noise_var / d_noise_var)) * smallest)
                                        : noise_var / 2;
@@ -137,7 +138,8 @@ symbol_law symbol_law::from_state(std::vector<std::complex<float>> points, const
     if (linked) {
         const double half = s[link_at], additive = s[link_at + 1], phase_var = s[link_at + 2],
                      noise_var = s[link_at + 3];
-        if (!(half >= 1 && half <= 65536 && half == std::floor(half) && additive > 0 && phase_var >= 0 && s[4] > 0 && noise_var > 0))
+        if (!(half >= 1 && half <= 65536 && half == std::floor(half) && additive > 0 && phase_var >= 0 &&
+              s[4] > 0 && noise_var > 0))
             refuse("its converter or the noise before it cannot be");
         law.d_link.half = size_t(half);
         law.d_link.additive = additive;

@@ -47,10 +47,11 @@ public:
      *  \param n at least 8
      *  \param noise_var E|n|^2 of the link when it was received, distortion included as far as known
      *  \throws std::invalid_argument naming value and remedy */
-    static symbol_law fit(std::vector<std::complex<float>> points, const int* index, const std::complex<float>* y,
-                          size_t n, double noise_var);
+    static symbol_law fit(std::vector<std::complex<float>> points, const int* index,
+                          const std::complex<float>* y, size_t n, double noise_var);
 
-    /*! The linear receiver as a law: y = a x + n with the gain and the noise variance of the known symbols. */
+    /*! The linear receiver as a law: y = a x + n with the gain and the noise variance of the known
+     * symbols. */
     static symbol_law fit_linear(std::vector<std::complex<float>> points, const int* index,
                                  const std::complex<float>* y, size_t n, double noise_var);
 
@@ -61,7 +62,8 @@ public:
     //! One Gaussian a symbol at that noise variance (> 0).
     std::vector<symbol_gaussian> at(double noise_var) const;
 
-    /*! Log-likelihoods as a quadratic form: log p(y|i) = q2[i] . [Re, Im, Re^2, Im^2, Re Im] + q1[i] + constant.
+    /*! Log-likelihoods as a quadratic form: log p(y|i) = q2[i] . [Re, Im, Re^2, Im^2, Re Im] + q1[i] +
+     * constant.
      *  \param q2 5 values a point \param q1 one a point */
     void coefficients(double noise_var, double* q2, double* q1) const;
 
@@ -90,7 +92,8 @@ public:
 
 private:
     struct statistics;
-    void fit_centroids(const statistics& s, const std::vector<double>& variance, std::vector<double>& uncertainty);
+    void fit_centroids(const statistics& s, const std::vector<double>& variance,
+                       std::vector<double>& uncertainty);
     void fit_noise(const statistics& s, const int* index, const std::complex<float>* y, size_t n);
     void take_gaussians(const int* index, const std::complex<float>* y, size_t n);
     symbol_gaussian model_covariance(size_t i) const;

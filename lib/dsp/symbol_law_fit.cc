@@ -34,15 +34,15 @@ void check(const std::vector<std::complex<float>>& points, const int* index, con
            size_t n, double noise_var)
 {
     if (n < min_known)
-        throw std::invalid_argument("fit: " + std::to_string(n) + " known symbols are too few, use at least " +
-                                    std::to_string(min_known));
+        throw std::invalid_argument("fit: " + std::to_string(n) +
+                                    " known symbols are too few, use at least " + std::to_string(min_known));
     if (!(noise_var > 0) || !std::isfinite(noise_var))
         throw std::invalid_argument("fit: noise_var is " + std::to_string(noise_var) +
                                     ", use a positive variance E|n|^2");
     for (size_t i = 0; i < n; i++) {
         if (index[i] < 0 || size_t(index[i]) >= points.size())
-            throw std::invalid_argument("fit: symbol index " + std::to_string(index[i]) + " is none of 0 to " +
-                                        std::to_string(points.size() - 1));
+            throw std::invalid_argument("fit: symbol index " + std::to_string(index[i]) +
+                                        " is none of 0 to " + std::to_string(points.size() - 1));
         if (!std::isfinite(y[i].real()) || !std::isfinite(y[i].imag()))
             throw std::invalid_argument("fit: received sample " + std::to_string(i) +
                                         " is not finite; leave such samples out");
@@ -283,15 +283,16 @@ void symbol_law::fit_covariances(const int* index, const std::complex<float>* y,
         g.var_re = (weight * model[i].var_re + c[0]) / total + 0.5 * uncertainty[i];
         g.var_im = (weight * model[i].var_im + c[1]) / total + 0.5 * uncertainty[i];
         g.covariance = (weight * model[i].covariance + c[2]) / total;
-        const double smallest = (g.var_re + g.var_im) / 2 - std::hypot((g.var_re - g.var_im) / 2, g.covariance);
+        const double smallest = (g.var_re + g.var_im) / 2 -
+                                std::hypot((g.var_re - g.var_im) / 2, g.covariance);
         const double lift = std::max(0.0, least_variance(d_noise_var, d_grid.step, c[3]) - smallest);
         g.var_re += lift;
         g.var_im += lift;
     }
 }
 
-symbol_law symbol_law::fit(std::vector<std::complex<float>> points, const int* index, const std::complex<float>* y,
-                           size_t n, double noise_var)
+symbol_law symbol_law::fit(std::vector<std::complex<float>> points, const int* index,
+                           const std::complex<float>* y, size_t n, double noise_var)
 {
     symbol_law law(std::move(points));
     check(law.d_points, index, y, n, noise_var);
@@ -317,8 +318,8 @@ symbol_law symbol_law::fit(std::vector<std::complex<float>> points, const int* i
     return law;
 }
 
-/* Few symbols and no converter: the Gaussians of link_law, which knows radios better than the polynomial above, fitted
- * in cells so fine that they lose nothing. */
+/* Few symbols and no converter: the Gaussians of link_law, which knows radios better than the polynomial
+ * above, fitted in cells so fine that they lose nothing. */
 void symbol_law::take_gaussians(const int* index, const std::complex<float>* y, size_t n)
 {
     double power = 0, largest = 0;

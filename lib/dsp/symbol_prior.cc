@@ -10,15 +10,16 @@ namespace gr::diffusion::dsp {
 // A point that is never sent: far below every likelihood that single precision can tell, and no infinity.
 constexpr double never = -60;
 
-symbol_prior symbol_prior::make(const std::vector<double>& pmf, const std::vector<std::complex<float>>& points,
-                                double amplitude)
+symbol_prior symbol_prior::make(const std::vector<double>& pmf,
+                                const std::vector<std::complex<float>>& points, double amplitude)
 {
     symbol_prior prior;
     if (pmf.empty())
         return prior;
     if (pmf.size() != points.size())
-        throw std::invalid_argument("prior has " + std::to_string(pmf.size()) + " probabilities, the constellation " +
-                                    std::to_string(points.size()) + " points; give one a point");
+        throw std::invalid_argument("prior has " + std::to_string(pmf.size()) +
+                                    " probabilities, the constellation " + std::to_string(points.size()) +
+                                    " points; give one a point");
     double sum = 0, power = 0;
     for (size_t i = 0; i < pmf.size(); i++) {
         if (!(pmf[i] >= 0) || !std::isfinite(pmf[i]))

@@ -19,8 +19,8 @@ waveform_correction::waveform_correction(const std::vector<double>& v)
     d_image = at(0);
     d_dc = at(1);
     if (std::abs(d_image) > 0.5f)
-        throw std::invalid_argument("waveform correction refused: an image of " + std::to_string(std::abs(d_image)) +
-                                    " is no radio's");
+        throw std::invalid_argument("waveform correction refused: an image of " +
+                                    std::to_string(std::abs(d_image)) + " is no radio's");
     for (size_t i = 0; i < n_terms; i++)
         d_terms[i] = at(2 + i);
     d_distorts = std::any_of(d_terms.begin(), d_terms.end(), [](cf c) { return c != cf(0); });

@@ -12,9 +12,9 @@ namespace gr::diffusion::dsp {
 
 /*! What a fit to recorded frames knows of the two radios of a multicarrier link, and how to undo it.
  *
- * Receiver: r = s + b s* + d (IQ image, DC), undone sample by sample. Transmitter: t + c_0 t + c_1 t* + c_2 t|t|^2 +
- * c_3 t|t|^4 + c_4 t*|t|^2 for samples t of unit mean power (IQ image, amplifier); a receiver that knows or has
- * decided the carriers takes the difference away. Immutable. */
+ * Receiver: r = s + b s* + d (IQ image, DC), undone sample by sample. Transmitter: t + c_0 t + c_1 t* + c_2
+ * t|t|^2 + c_3 t|t|^4 + c_4 t*|t|^2 for samples t of unit mean power (IQ image, amplifier); a receiver that
+ * knows or has decided the carriers takes the difference away. Immutable. */
 class DIFFUSION_API waveform_correction
 {
 public:
@@ -30,7 +30,8 @@ public:
     cf distortion(cf t) const
     {
         const float p = std::min(std::norm(t), largest);
-        return t * (d_terms[0] + p * (d_terms[2] + p * d_terms[3])) + std::conj(t) * (d_terms[1] + p * d_terms[4]);
+        return t * (d_terms[0] + p * (d_terms[2] + p * d_terms[3])) +
+               std::conj(t) * (d_terms[1] + p * d_terms[4]);
     }
     bool has_distortion() const { return d_distorts; }
 

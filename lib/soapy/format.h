@@ -44,7 +44,9 @@ inline void to_wire(sample_format f, const std::complex<float>* in, void* out, s
         case sample_format::cs16:
             static_cast<int16_t*>(out)[i] = int16_t(rounded(x[i], 32768, 0, -32768, 32767));
             break;
-        case sample_format::cs8: static_cast<int8_t*>(out)[i] = int8_t(rounded(x[i], 128, 0, -128, 127)); break;
+        case sample_format::cs8:
+            static_cast<int8_t*>(out)[i] = int8_t(rounded(x[i], 128, 0, -128, 127));
+            break;
         case sample_format::cu8:
             static_cast<uint8_t*>(out)[i] = uint8_t(rounded(x[i], 127.5f, 127.5f, 0, 255));
             break;

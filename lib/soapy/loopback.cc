@@ -20,9 +20,10 @@ loopback::loopback(const SoapySDR::Kwargs& args)
     d_rx_chain.set("order", "rx");
     apply(); // presets are in fractions of the sample rate
     // What finders, frontends and SoapyRemote put beside the settings; its server takes "remote:" off.
-    static const std::set<std::string> about = { "driver",    "medium",  "seed",      "label", "serial", "type",
-                                                 "device",    "product", "available", "prot",  "format", "scale",
-                                                 "device_id", "mtu",     "window",    "ipver", "timeout", "priority" };
+    static const std::set<std::string> about = { "driver", "medium",  "seed",      "label",     "serial",
+                                                 "type",   "device",  "product",   "available", "prot",
+                                                 "format", "scale",   "device_id", "mtu",       "window",
+                                                 "ipver",  "timeout", "priority" };
     for (const auto& [key, value] : args)
         if (!about.count(key) && key.rfind("remote", 0) != 0 && key.rfind("soapy", 0) != 0)
             writeSetting(key, value);
@@ -32,7 +33,8 @@ SoapySDR::Kwargs loopback::getHardwareInfo() const
 {
     return { { "transmitters", std::to_string(medium::max_air) },
              { "receivers", std::to_string(medium::max_listeners) },
-             { "full_scale", "0 dBm at transmit gain 30 dB; 0 dBm at the antenna is the receive gain in dBFS" } };
+             { "full_scale",
+               "0 dBm at transmit gain 30 dB; 0 dBm at the antenna is the receive gain in dBFS" } };
 }
 
 // ---------------------------------------------------------------- streams
@@ -58,7 +60,8 @@ SoapySDR::Stream* loopback::setupStream(int direction,
         throw std::runtime_error("virtual radio: it has channel 0 only; open a second device for another");
     stream& s = direction == SOAPY_SDR_TX ? d_tx_stream : d_rx_stream;
     if (s.open)
-        throw std::runtime_error(std::string("virtual radio: the ") + (direction == SOAPY_SDR_TX ? "TX" : "RX") +
+        throw std::runtime_error(std::string("virtual radio: the ") +
+                                 (direction == SOAPY_SDR_TX ? "TX" : "RX") +
                                  " stream is open already; open a second device for another");
     s.format = parse_format(format);
     s.direction = direction;

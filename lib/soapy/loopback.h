@@ -38,15 +38,16 @@ public:
     size_t getStreamMTU(SoapySDR::Stream*) const override { return 8192; }
     int activateStream(SoapySDR::Stream*, int flags, long long time_ns, size_t count) override;
     int deactivateStream(SoapySDR::Stream*, int, long long) override;
-    int readStream(SoapySDR::Stream*, void* const* buffers, size_t n, int& flags, long long& time_ns, long timeout_us)
-        override;
+    int readStream(SoapySDR::Stream*, void* const* buffers, size_t n, int& flags, long long& time_ns,
+                   long timeout_us) override;
     int writeStream(SoapySDR::Stream*,
                     const void* const* buffers,
                     size_t n,
                     int& flags,
                     long long time_ns,
                     long timeout_us) override;
-    int readStreamStatus(SoapySDR::Stream*, size_t& mask, int& flags, long long& time_ns, long timeout_us) override;
+    int readStreamStatus(SoapySDR::Stream*, size_t& mask, int& flags, long long& time_ns,
+                         long timeout_us) override;
 
     // analogue side
     std::vector<std::string> listAntennas(int direction, size_t) const override;
@@ -67,7 +68,8 @@ public:
     SoapySDR::Range getGainRange(int direction, size_t, const std::string& name) const override;
     std::vector<std::string> listFrequencies(int, size_t) const override { return { "RF" }; }
     void setFrequency(int direction, size_t channel, double hz, const SoapySDR::Kwargs&) override;
-    void setFrequency(int direction, size_t, const std::string& name, double hz, const SoapySDR::Kwargs&) override;
+    void setFrequency(int direction, size_t, const std::string& name, double hz,
+                      const SoapySDR::Kwargs&) override;
     double getFrequency(int direction, size_t) const override;
     double getFrequency(int direction, size_t, const std::string& name) const override;
     SoapySDR::ArgInfoList getFrequencyArgsInfo(int, size_t) const override;
@@ -92,7 +94,10 @@ public:
     SoapySDR::ArgInfo getSensorInfo(const std::string& key) const override;
     std::string readSensor(const std::string& key) const override;
     std::vector<std::string> listSensors(int, size_t) const override { return listSensors(); }
-    SoapySDR::ArgInfo getSensorInfo(int, size_t, const std::string& key) const override { return getSensorInfo(key); }
+    SoapySDR::ArgInfo getSensorInfo(int, size_t, const std::string& key) const override
+    {
+        return getSensorInfo(key);
+    }
     std::string readSensor(int, size_t, const std::string& key) const override { return readSensor(key); }
     SoapySDR::ArgInfoList getSettingInfo() const override;
     void writeSetting(const std::string& key, const std::string& value) override;

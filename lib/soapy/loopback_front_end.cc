@@ -28,7 +28,10 @@ std::vector<std::string> loopback::listAntennas(int direction, size_t) const
     return { direction == SOAPY_SDR_TX ? "TX" : "RX" };
 }
 
-std::string loopback::getAntenna(int direction, size_t) const { return direction == SOAPY_SDR_TX ? "TX" : "RX"; }
+std::string loopback::getAntenna(int direction, size_t) const
+{
+    return direction == SOAPY_SDR_TX ? "TX" : "RX";
+}
 
 void loopback::setAntenna(int direction, size_t, const std::string& name)
 {
@@ -125,7 +128,8 @@ SoapySDR::Range loopback::getGainRange(int direction, size_t, const std::string&
         return SoapySDR::Range(0, 30);
     if (direction == SOAPY_SDR_RX && name == "VGA")
         return SoapySDR::Range(0, 50);
-    throw std::runtime_error("virtual radio: gain is '" + name + "', use PAD (transmit), LNA or VGA (receive)");
+    throw std::runtime_error("virtual radio: gain is '" + name +
+                             "', use PAD (transmit), LNA or VGA (receive)");
 }
 
 void loopback::setFrequency(int direction, size_t channel, double hz, const SoapySDR::Kwargs& args)
@@ -133,11 +137,13 @@ void loopback::setFrequency(int direction, size_t channel, double hz, const Soap
     setFrequency(direction, channel, "RF", hz, args);
 }
 
-void loopback::setFrequency(int direction, size_t, const std::string& name, double hz, const SoapySDR::Kwargs& args)
+void loopback::setFrequency(int direction, size_t, const std::string& name, double hz,
+                            const SoapySDR::Kwargs& args)
 {
     if (name != "RF")
         throw std::runtime_error("virtual radio: frequency component is '" + name + "', use RF");
-    // Programs may ask for an LO tuned aside; this one's leak (tx_dc, rx_dc) stays in the middle all the same.
+    // Programs may ask for an LO tuned aside; this one's leak (tx_dc, rx_dc) stays in the middle all the
+    // same.
     if (const auto offset = args.find("OFFSET"); offset != args.end())
         parse_number("OFFSET", offset->second, -highest_rate, highest_rate);
     within("frequency", hz, lowest_frequency, highest_frequency);

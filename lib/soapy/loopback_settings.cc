@@ -13,7 +13,8 @@ struct described {
 };
 
 const described numbers[] = {
-    { "clock_ppm", "Clock error", "of this radio's clock: its sample rates and carriers", "ppm", -1000, 1000 },
+    { "clock_ppm", "Clock error", "of this radio's clock: its sample rates and carriers", "ppm", -1000,
+      1000 },
     { "dac_bits", "DAC bits", "per rail, 0: a perfect one", "bits", 0, 16 },
     { "adc_bits", "ADC bits", "per rail, 0: a perfect one", "bits", 0, 16 },
     { "tx_cfo_hz", "Transmit carrier error", "beyond the clock's", "Hz", -1e6, 1e6 },
@@ -22,7 +23,8 @@ const described numbers[] = {
     { "rx_buffer_ms", "Receive buffer", "a reader that falls further behind loses samples", "ms", 1, 10000 },
     { "path_loss_db", "Path loss", "from every transmitter to this receiver", "dB", -50, 250 },
     { "noise_dbm", "Noise power", "at this receiver's antenna, in the sampling bandwidth", "dBm", -250, 50 },
-    { "doppler_hz", "Doppler", "largest Doppler shift of the Rayleigh taps, up to 1% of the rate", "Hz", 0, 1e6 },
+    { "doppler_hz", "Doppler", "largest Doppler shift of the Rayleigh taps, up to 1% of the rate", "Hz", 0,
+      1e6 },
     { "delay_ns", "Delay", "of the path", "ns", 0, 1e7 },
     { "tx_path_loss_db", "Own path loss", "of this transmitter, besides the receivers'", "dB", -50, 250 },
     { "tx_delay_ns", "Own delay", "of this transmitter, besides the receivers'", "ns", 0, 1e7 },
@@ -34,8 +36,8 @@ constexpr size_t max_own_taps = air::max_taps;
 void check_own(const std::string& key, size_t count)
 {
     if (count > max_own_taps)
-        throw std::runtime_error("virtual radio: " + key + " has " + std::to_string(count) + " taps, use up to " +
-                                 std::to_string(max_own_taps));
+        throw std::runtime_error("virtual radio: " + key + " has " + std::to_string(count) +
+                                 " taps, use up to " + std::to_string(max_own_taps));
 }
 
 pacing parse_pacing(const std::string& value)
@@ -216,7 +218,8 @@ std::string loopback::readSetting(const std::string& key) const
 SoapySDR::ArgInfoList loopback::getSettingInfo() const
 {
     SoapySDR::ArgInfoList list;
-    const auto add = [&](const std::string& key, const std::string& name, const std::string& text, auto type) {
+    const auto add = [&](const std::string& key, const std::string& name, const std::string& text,
+                         auto type) {
         SoapySDR::ArgInfo info;
         info.key = key;
         info.name = name;
@@ -232,20 +235,24 @@ SoapySDR::ArgInfoList loopback::getSettingInfo() const
         info->range = SoapySDR::Range(n.low, n.high);
     }
     const auto text = SoapySDR::ArgInfo::STRING;
-    add("pacing", "Pacing", "of the whole medium: in real time, or as fast as transmitters and receivers go; in "
-        "lockstep time stands still where nobody transmits", text)->options = { "realtime", "fast", "lockstep" };
+    add("pacing", "Pacing",
+        "of the whole medium: in real time, or as fast as transmitters and receivers go; in "
+        "lockstep time stands still where nobody transmits",
+        text)
+        ->options = { "realtime", "fast", "lockstep" };
     add("taps", "Taps", "static multipath at the receiver's rate, such as 1;0.3+0.2j", text);
     add("profile", "Power-delay profile", "dB, such as 0;-4;-8: Rayleigh taps in place of static ones", text);
-    add("fading", "Fading", "of Rayleigh taps: with doppler_hz, or drawn anew where a burst begins", text)->options =
-        { "continuous", "burst" };
+    add("fading", "Fading", "of Rayleigh taps: with doppler_hz, or drawn anew where a burst begins", text)
+        ->options = { "continuous", "burst" };
     add("tx_taps", "Own taps", "of this transmitter, in place of the receivers' taps", text);
     add("tx_profile", "Own power-delay profile", "of this transmitter, in place of the receivers'", text);
     for (const std::string side : { "tx_", "rx_" }) {
         const std::string of = side == "tx_" ? "transmitter: " : "receiver: ";
-        add(side + "preset", "Impairment preset", of + "all of its impairments", SoapySDR::ArgInfo::STRING)->options =
-            dsp::impairments::preset_names();
+        add(side + "preset", "Impairment preset", of + "all of its impairments", SoapySDR::ArgInfo::STRING)
+            ->options = dsp::impairments::preset_names();
         for (const auto& name : dsp::impairments::setting_names()) {
-            if (name == "order" || name == "sample_rate" || name == "cfo_hz" || (name == "pa" && side == "rx_"))
+            if (name == "order" || name == "sample_rate" || name == "cfo_hz" ||
+                (name == "pa" && side == "rx_"))
                 continue;
             add(side + name, name, of + "as in impairments_cc, signal power 1 is 0 dBm or 0 dBFS",
                 name == "pa" ? SoapySDR::ArgInfo::STRING : SoapySDR::ArgInfo::FLOAT);
@@ -268,9 +275,10 @@ SoapySDR::ArgInfo loopback::getSensorInfo(const std::string& key) const
                                    : key == "rssi_dbm" ? SoapySDR::ArgInfo::FLOAT : SoapySDR::ArgInfo::INT;
     info.units = key == "rssi_dbm" ? "dBm" : "";
     info.description = key == "transmitters" ? "on the air in this medium"
-                       : key == "tx_first"   ? "number of the transmit stream's first sample in the medium's time"
-                       : key == "tx_next"    ? "number of the transmit stream's next sample"
-                                             : "";
+                       : key == "tx_first"
+                           ? "number of the transmit stream's first sample in the medium's time"
+                       : key == "tx_next" ? "number of the transmit stream's next sample"
+                                          : "";
     info.value = readSensor(key);
     return info;
 }

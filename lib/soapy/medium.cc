@@ -47,10 +47,11 @@ bool lock_file(int file, short type, off_t byte, bool wait)
     return result == 0;
 }
 
-const std::string remedy = "make room there, or let GR_DIFFUSION_SHM name another folder, the same for all programs";
+const std::string remedy =
+    "make room there, or let GR_DIFFUSION_SHM name another folder, the same for all programs";
 
-/*! Media of this process. Programs that end without closing their devices leave no segment either: at exit only its
- *  name is removed, what is mapped stays, for threads that still run. */
+/*! Media of this process. Programs that end without closing their devices leave no segment either: at exit
+ *  only its name is removed, what is mapped stays, for threads that still run. */
 struct living {
     std::mutex mutex;
     std::map<int, std::string> paths; //!< by file
@@ -129,7 +130,8 @@ medium::medium(const std::string& name) : d_my_air(max_air), d_my_listeners(max_
                 fail(d_path, "comes and goes; try again");
             continue;
         }
-        // The header's pages now: on a full disk they must be an error here, not a SIGBUS when they are touched.
+        // The header's pages now: on a full disk they must be an error here, not a SIGBUS when they are
+        // touched.
         if (alone && (::ftruncate(file, 0) != 0 || ::ftruncate(file, off_t(d_size)) != 0 ||
                       ::posix_fallocate(file, 0, off_t(header_space)) != 0)) {
             ::unlink(d_path.c_str());

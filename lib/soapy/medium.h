@@ -87,7 +87,8 @@ public:
      * than 16 MiB in all. All programs that are to meet must agree. */
     static std::string folder();
 
-    //! A ring or listener for this process; -1: all are taken. Released by release_* or when the process ends.
+    //! A ring or listener for this process; -1: all are taken. Released by release_* or when the process
+    //! ends.
     int claim_air();
     void release_air(int index);
     int claim_listener();

@@ -23,8 +23,8 @@ struct path_settings {
 
     bool operator==(const path_settings& other) const
     {
-        return path_loss_db == other.path_loss_db && noise_dbm == other.noise_dbm && delay_ns == other.delay_ns &&
-               same_fading(other);
+        return path_loss_db == other.path_loss_db && noise_dbm == other.noise_dbm &&
+               delay_ns == other.delay_ns && same_fading(other);
     }
     bool same_fading(const path_settings& other) const
     {
@@ -35,8 +35,8 @@ struct path_settings {
 
 /*! What arrives at a receiver from one ring: resampled, delayed, faded, and moved in frequency.
  *
- * The receiver's path loss and delay and the transmitter's own add up; a transmitter's own taps or profile take
- * the place of the receiver's. Nothing depends on how the samples are cut into calls. */
+ * The receiver's path loss and delay and the transmitter's own add up; a transmitter's own taps or profile
+ * take the place of the receiver's. Nothing depends on how the samples are cut into calls. */
 class path
 {
 public:

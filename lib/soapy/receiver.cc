@@ -34,8 +34,14 @@ receiver::~receiver()
 }
 
 //! The first sample at or after a time; rounding must not make it the next one.
-int64_t receiver::index_at(int64_t ns) const { return int64_t(std::ceil(double(ns) * 1e-9 * true_rate() - 1e-4)); }
-int64_t receiver::time_of(int64_t index) const { return int64_t(std::floor(double(index) / true_rate() * 1e9)); }
+int64_t receiver::index_at(int64_t ns) const
+{
+    return int64_t(std::ceil(double(ns) * 1e-9 * true_rate() - 1e-4));
+}
+int64_t receiver::time_of(int64_t index) const
+{
+    return int64_t(std::floor(double(index) / true_rate() * 1e9));
+}
 
 void receiver::start(std::optional<int64_t> time_ns, size_t count)
 {
@@ -146,8 +152,8 @@ receiver::chunk receiver::read(std::complex<float>* out, size_t n, long timeout_
 {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::microseconds(timeout_us);
     std::unique_lock<std::mutex> lock(d_mutex);
-    // Nothing comes from a stream that is not on: SoapyRemote's server reads from the moment a stream is set up, and
-    // passes any error on to its client as fast as the network goes.
+    // Nothing comes from a stream that is not on: SoapyRemote's server reads from the moment a stream is set
+    // up, and passes any error on to its client as fast as the network goes.
     while (!d_active || (d_finite && d_left == 0)) {
         if (std::chrono::steady_clock::now() >= deadline)
             return { SOAPY_SDR_TIMEOUT, 0, false };
@@ -222,7 +228,8 @@ void receiver::front_end(std::complex<float>* out, size_t n)
             d_agc_count += m;
             if (d_agc_count < agc_block)
                 break;
-            const double error = agc_target_db - 10 * std::log10(std::max(d_agc_level / double(agc_block), 1e-20));
+            const double error = agc_target_db -
+                                 10 * std::log10(std::max(d_agc_level / double(agc_block), 1e-20));
             d_agc_count = 0;
             d_agc_level = 0;
             // Down fast (an overload costs everything), up slowly.

@@ -46,8 +46,8 @@ double parse_number(const std::string& key, const std::string& text, double low,
 {
     double value = 0;
     if (!read(text, value) || value < low || value > high)
-        throw std::runtime_error("virtual radio: " + key + " is '" + text + "', use " + number_text(low) + " to " +
-                                 number_text(high));
+        throw std::runtime_error("virtual radio: " + key + " is '" + text + "', use " + number_text(low) +
+                                 " to " + number_text(high));
     return value;
 }
 

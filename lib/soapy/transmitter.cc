@@ -34,7 +34,10 @@ transmitter::~transmitter()
 }
 
 //! The first sample at or after a time; rounding must not make it the next one.
-int64_t transmitter::index_at(int64_t ns) const { return int64_t(std::ceil(double(ns) * 1e-9 * true_rate() - 1e-4)); }
+int64_t transmitter::index_at(int64_t ns) const
+{
+    return int64_t(std::ceil(double(ns) * 1e-9 * true_rate() - 1e-4));
+}
 
 int64_t transmitter::now_ns() const
 {
@@ -199,7 +202,8 @@ int transmitter::write(const std::complex<float>* x,
     // Enough room that calls stay large; less if the caller has less.
     const int64_t wanted = std::min<int64_t>(n, 1024);
     // The room is looked at after the clock: a thread that was kept waiting still gets what there is.
-    for (bool late = timeout_us <= 0; limit() - d_next < wanted; late = std::chrono::steady_clock::now() >= deadline) {
+    for (bool late = timeout_us <= 0; limit() - d_next < wanted;
+         late = std::chrono::steady_clock::now() >= deadline) {
         if (late)
             return SOAPY_SDR_TIMEOUT;
         lock.unlock();

@@ -30,7 +30,8 @@ struct transmitter_settings {
  * Real time: samples are taken until buffer_ms ahead of the clock, then write() waits. When the air
  * catches up with the last sample inside a burst, that is an underflow: silence goes out, the samples
  * that come next are sent as soon as possible. Fast and lockstep: write() waits for the slowest listener
- * instead, and for a listener if there is none; in lockstep bursts without a time follow each other at once. */
+ * instead, and for a listener if there is none; in lockstep bursts without a time follow each other at
+ * once. */
 class transmitter
 {
 public:

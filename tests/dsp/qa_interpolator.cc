@@ -23,7 +23,8 @@ double tone_error_db(double step, double cycles, double start)
     resample.process(x.data() + margin, start, y.data(), n);
     double error = 0;
     for (size_t i = 0; i < n; i++)
-        error += std::norm(std::complex<double>(y[i]) - std::polar(1.0, 2 * pi * cycles * (start + double(i) * step)));
+        error += std::norm(std::complex<double>(y[i]) -
+                           std::polar(1.0, 2 * pi * cycles * (start + double(i) * step)));
     return 10 * std::log10(error / double(n));
 }
 

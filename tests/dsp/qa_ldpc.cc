@@ -16,7 +16,8 @@ struct file {
 };
 
 // Hamming (7, 4): checks {0 1 2 4}, {0 1 3 5}, {0 2 3 6}.
-const std::string hamming = "7 3\n3 4\n3 2 2 2 1 1 1\n4 4 4\n1 2 3\n1 2\n1 3\n2 3\n1\n2\n3\n1 2 3 5\n1 2 4 6\n1 3 4 7\n";
+const std::string hamming =
+    "7 3\n3 4\n3 2 2 2 1 1 1\n4 4 4\n1 2 3\n1 2\n1 3\n2 3\n1\n2\n3\n1 2 3 5\n1 2 4 6\n1 3 4 7\n";
 
 std::shared_ptr<const ldpc_code> load(const std::string& text) { return ldpc_code::load(file(text).name); }
 
@@ -42,7 +43,8 @@ std::vector<std::vector<uint8_t>> all_words()
     const ldpc_encoder encoder(*code, { 0, 1, 2, 3 });
     std::vector<std::vector<uint8_t>> words;
     for (int i = 0; i < 16; i++) {
-        const uint8_t information[4] = { uint8_t(i & 1), uint8_t(i >> 1 & 1), uint8_t(i >> 2 & 1), uint8_t(i >> 3) };
+        const uint8_t information[4] = { uint8_t(i & 1), uint8_t(i >> 1 & 1), uint8_t(i >> 2 & 1),
+                                         uint8_t(i >> 3) };
         words.emplace_back(7);
         encoder.encode(information, words.back().data());
         for (int b = 0; b < 4; b++)
@@ -93,7 +95,8 @@ BOOST_AUTO_TEST_CASE(check_node_is_exact)
         if (__builtin_popcount(unsigned(i)) % 2 == 0)
             words.push_back({ uint8_t(i & 1), uint8_t(i >> 1 & 1), uint8_t(i >> 2 & 1), uint8_t(i >> 3) });
     ldpc_decoder decoder(code, 1);
-    for (const auto& llr : { std::vector<float>{ 3, -2, 1.5f, 0.1f }, { 0.2f, 0.3f, -0.4f, -0.01f }, { -9, 8, 2, 5 } }) {
+    for (const auto& llr :
+         { std::vector<float>{ 3, -2, 1.5f, 0.1f }, { 0.2f, 0.3f, -0.4f, -0.01f }, { -9, 8, 2, 5 } }) {
         std::vector<uint8_t> decided(4);
         decoder.decode(llr.data(), decided.data());
         const auto exact = marginals(words, llr);

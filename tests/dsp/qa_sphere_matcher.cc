@@ -77,14 +77,17 @@ BOOST_AUTO_TEST_CASE(every_length_comes_back)
     std::mt19937 random(2);
     const std::vector<uint32_t> energies = { 0, 1, 1, 2, 3, 3, 4, 4, 6, 6, 7, 7, 9, 9, 9, 12 };
     // One trellis for all: the reach of the largest.
-    const auto keep = sphere_trellis::get({ { 0, 1 }, { 1, 2 }, { 2, 1 }, { 3, 2 }, { 4, 2 }, { 6, 2 }, { 7, 2 }, { 9, 3 }, { 12, 1 } }, 700, 4000);
+    const auto keep = sphere_trellis::get(
+        { { 0, 1 }, { 1, 2 }, { 2, 1 }, { 3, 2 }, { 4, 2 }, { 6, 2 }, { 7, 2 }, { 9, 3 }, { 12, 1 } }, 700,
+        4000);
     for (size_t n = 64; n <= 8192; n += n < 512 ? 1 : 61)
         check(sphere_matcher(energies, 2.0 + double(n % 5) / 2, n), random, 1);
 }
 
 BOOST_AUTO_TEST_CASE(small_blocks_exhaustively)
 {
-    for (const auto& costs : { std::vector<uint32_t>{ 0, 1, 3, 6 }, { 0, 0, 5, sphere_costs::never, 2 }, { 2, 0 } })
+    for (const auto& costs :
+         { std::vector<uint32_t>{ 0, 1, 3, 6 }, { 0, 0, 5, sphere_costs::never, 2 }, { 2, 0 } })
         for (double mean : { 0.0, 0.4, 1.0, 1.7, 3.0 }) {
             const sphere_matcher m(costs, mean, 7);
             std::map<bytes, size_t> seen;

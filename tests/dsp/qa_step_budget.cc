@@ -79,5 +79,6 @@ BOOST_AUTO_TEST_CASE(without_rest_it_is_behind_however_empty_the_input)
     BOOST_TEST(calls(b, 1000, 0.3, 0, 8, 0.5) == 4u); // neither behind nor with time to spare
     BOOST_TEST(calls(b, step_budget::confidence, 0.3, 0, 8, 0.4) == 8u);
     BOOST_TEST(calls(b, 1000, 0.3, 0.6, 8, 0.8) == 8u); // its output fills: those after it are slower
-    BOOST_TEST(calls(b, 1000, 0.3, 0.6, 8, 1) == 1u);   // what the last call wrote is not read yet: still no rest
+    // what the last call wrote is not read yet: still no rest
+    BOOST_TEST(calls(b, 1000, 0.3, 0.6, 8, 1) == 1u);
 }

@@ -37,10 +37,12 @@ std::vector<float> noise(size_t n, unsigned seed, float scale = 1)
     return out;
 }
 
-const activation all[] = { activation::none, activation::relu, activation::silu, activation::softplus, activation::tanh };
+const activation all[] = { activation::none, activation::relu, activation::silu, activation::softplus,
+                           activation::tanh };
 
 // Worst error of a layer, in units of float rounding of the sum of magnitudes plus that of the function.
-double worst_error(size_t n_in, size_t n_out, size_t rows, size_t in_stride, size_t out_stride, activation act)
+double worst_error(size_t n_in, size_t n_out, size_t rows, size_t in_stride, size_t out_stride,
+                   activation act)
 {
     const auto w = noise(n_in * n_out, 1, 1 / std::sqrt(float(n_in))), b = noise(n_out, 2);
     const auto x = noise((rows - 1) * in_stride + n_in, 3, 2);
@@ -56,7 +58,8 @@ double worst_error(size_t n_in, size_t n_out, size_t rows, size_t in_stride, siz
                 magnitude += std::abs(term);
             }
             const double e = exact(act, sum);
-            worst = std::max(worst, std::abs(y[i * out_stride + n] - e) / (magnitude * 2e-7 + std::abs(e) * 1e-6 + 1e-7));
+            worst = std::max(worst, std::abs(y[i * out_stride + n] - e) /
+                                        (magnitude * 2e-7 + std::abs(e) * 1e-6 + 1e-7));
         }
         for (size_t n = n_out; n < out_stride; n++)
             BOOST_REQUIRE(y[i * out_stride + n] == -7);
@@ -138,7 +141,8 @@ BOOST_AUTO_TEST_CASE(panel_layers)
         for (size_t n_in : { 1, 2, 5, 64 })
             for (size_t n_out : { 1, 2, 3, 4, 7, 8, 9, 16, 31 })
                 for (size_t n2 : { 0, 5 }) {
-                    const auto w = noise(n_in * n_out, 1, 0.3f), scale = noise(n_out, 2), shift = noise(n_out, 3);
+                    const auto w = noise(n_in * n_out, 1, 0.3f), scale = noise(n_out, 2),
+                               shift = noise(n_out, 3);
                     const auto w2 = noise(n2 * n_out, 4);
                     const panel_layer layer(n_in, n_out, w.data(), act);
                     aligned_floats x(n_in * P), x2(5 * P), y(n_out * P), packed(5 * n_out);
@@ -148,7 +152,8 @@ BOOST_AUTO_TEST_CASE(panel_layers)
                     for (size_t vectors = 1; vectors <= P / k.lane; vectors++) {
                         for (size_t i = 0; i < y.size(); i++)
                             y[i] = -7;
-                        k.layer(layer, scale.data(), shift.data(), x.data(), x2.data(), packed.data(), n2, vectors, y.data());
+                        k.layer(layer, scale.data(), shift.data(), x.data(), x2.data(), packed.data(), n2,
+                                vectors, y.data());
                         double worst = 0;
                         for (size_t r = 0; r < P; r++)
                             for (size_t n = 0; n < n_out; n++) {
@@ -208,6 +213,8 @@ BOOST_AUTO_TEST_CASE(every_simd_target)
     }
     const std::string self = boost::unit_test::framework::master_test_suite().argv[0];
     for (const char* target : { "AVX3", "AVX2", "SSE4", "SSSE3", "SCALAR", "NEON", "EMU128" })
-        BOOST_TEST(std::system(("GR_DIFFUSION_SIMD=" + std::string(target) + " '" + self + "' >/dev/null").c_str()) == 0,
+        BOOST_TEST(std::system(
+                       ("GR_DIFFUSION_SIMD=" + std::string(target) + " '" + self + "' >/dev/null").c_str()) ==
+                       0,
                    "fails with " << target);
 }

@@ -79,7 +79,8 @@ std::vector<double> network(const file_maker& file, std::complex<double> y, doub
     const size_t layers = d["network"]["hidden"].size() + 1;
     const double* at = row.data();
     for (size_t l = 0; l < layers; l++) {
-        const auto w = tensor("layers." + std::to_string(l) + ".weight"), b = tensor("layers." + std::to_string(l) + ".bias");
+        const auto w = tensor("layers." + std::to_string(l) + ".weight"),
+                   b = tensor("layers." + std::to_string(l) + ".bias");
         std::vector<double> next;
         for (size_t i = 0; i < b.size(); i++) {
             double sum = b[i];
@@ -95,7 +96,8 @@ std::vector<double> network(const file_maker& file, std::complex<double> y, doub
         for (size_t i = 0; i < x.size(); i++) {
             const auto p = d["constellation"]["points"][i];
             x[i] += (2 * (y.real() * p[0].get<double>() + y.imag() * p[1].get<double>()) - std::norm(y) -
-                     p[0].get<double>() * p[0].get<double>() - p[1].get<double>() * p[1].get<double>()) / noise_var;
+                     p[0].get<double>() * p[0].get<double>() - p[1].get<double>() * p[1].get<double>()) /
+                    noise_var;
         }
     return x;
 }
@@ -117,15 +119,16 @@ BOOST_AUTO_TEST_CASE(network_equals_its_equations)
                 for (size_t i = 0; i < y.size(); i++) {
                     const auto e = network(file, y[i], noise_var);
                     for (size_t o = 0; o < e.size(); o++)
-                        worst = std::max(worst, std::abs(out[i * e.size() + o] - e[o]) / (1 + std::abs(e[o])));
+                        worst = std::max(worst,
+                                         std::abs(out[i * e.size() + o] - e[o]) / (1 + std::abs(e[o])));
                 }
                 BOOST_TEST(worst < 1e-5);
             }
         }
 }
 
-// Widths from 16 to 256, most of them no multiple of any vector, two and three layers, all activations; and their
-// results, bit for bit, however the batch is cut.
+// Widths from 16 to 256, most of them no multiple of any vector, two and three layers, all activations; and
+// their results, bit for bit, however the batch is cut.
 BOOST_AUTO_TEST_CASE(every_width_and_activation)
 {
     const auto y = observations(133);
@@ -153,8 +156,8 @@ BOOST_AUTO_TEST_CASE(every_width_and_activation)
         }
 }
 
-// Weights and inputs that make every activation of every layer a denormal must not cost more than others, so they are
-// flushed: to exactly 0 here, and the caller's mode is as before.
+// Weights and inputs that make every activation of every layer a denormal must not cost more than others, so
+// they are flushed: to exactly 0 here, and the caller's mode is as before.
 BOOST_AUTO_TEST_CASE(denormals_are_flushed_in_networks)
 {
     file_maker file = receiver_file(16, false, { 32, 32 }, "relu", "iq");
@@ -216,7 +219,8 @@ BOOST_AUTO_TEST_CASE(a_network_of_zeros_is_the_gaussian_receiver)
     for (size_t i = 0; i < 40; i++) // rails +-1/sqrt 2: LLR = 4 y / (sqrt 2 noise_var), im is the first bit
         for (int b = 0; b < 2; b++) {
             const double rail = b == 0 ? y[i].imag() : y[i].real();
-            BOOST_TEST(std::abs(llr[2 * i + b] - 4 * rail / std::sqrt(2.0) / 0.3) < 2e-5 * (1 + std::abs(llr[2 * i + b])));
+            BOOST_TEST(std::abs(llr[2 * i + b] - 4 * rail / std::sqrt(2.0) / 0.3) <
+                       2e-5 * (1 + std::abs(llr[2 * i + b])));
         }
 }
 
@@ -225,7 +229,9 @@ BOOST_AUTO_TEST_CASE(cutting_changes_no_bit_and_nothing_is_allocated)
     struct variant { bool posterior; size_t embedded, steps; bool ancestral; };
     for (variant v : { variant{ true, 0, 1, false }, { true, 0, 3, false }, { false, 0, 5, false },
                        { false, 20, 4, false }, { false, 20, 1, true } }) {
-        const auto m = model::parse("test", receiver_file(16, v.posterior, { 32, 32 }, "softplus", "iq2", v.embedded).bytes());
+        const auto m =
+            model::parse("test",
+                         receiver_file(16, v.posterior, { 32, 32 }, "softplus", "iq2", v.embedded).bytes());
         receiver r(m, v.steps);
         const auto y = observations(3000);
         std::vector<cf> whole(3000), cut(3000);
@@ -287,7 +293,8 @@ void refused(const nlohmann::json& patch, const std::string& reason, const char*
         receiver r(model::parse("file", file.bytes()));
         BOOST_ERROR("accepted, should say: " + reason);
     } catch (const model_error& e) {
-        BOOST_TEST(std::string(e.what()).find(reason) != std::string::npos, e.what() << " | should say: " << reason);
+        BOOST_TEST(std::string(e.what()).find(reason) != std::string::npos,
+                   e.what() << " | should say: " << reason);
     }
 }
 
@@ -314,7 +321,9 @@ BOOST_AUTO_TEST_CASE(wrong_descriptions_are_refused)
     refused({ { "normalisation", { { "condition_scale", { 1, 0, 1 } } } } }, "must not be 0");
     refused({ { "normalisation", { { "condition_mean", { 1 } } } } }, "one value for each");
     refused({ { "schedule", { { "kind", "wavy" } } } }, "schedule.kind is \"wavy\"");
-    refused({ { "schedule", { { "kind", "discrete" }, { "num_train_timesteps", 10 }, { "beta_end", 1.0 } } } }, "a beta is 1");
+    refused({ { "schedule",
+                { { "kind", "discrete" }, { "num_train_timesteps", 10 }, { "beta_end", 1.0 } } } },
+            "a beta is 1");
     refused(nlohmann::json::object(), "'layers.1.weight' of shape [8, 8] is missing", "layers.1.weight");
     file_maker file = receiver_file(16, true, { 8 });
     file.description = std::string(10, '[');
@@ -328,6 +337,8 @@ BOOST_AUTO_TEST_CASE(every_simd_target)
         return;
     const std::string self = boost::unit_test::framework::master_test_suite().argv[0];
     for (const char* target : { "AVX3", "AVX2", "SSE4", "SSSE3", "NEON", "EMU128" })
-        BOOST_TEST(std::system(("GR_DIFFUSION_SIMD=" + std::string(target) + " '" + self + "' >/dev/null").c_str()) == 0,
+        BOOST_TEST(std::system(
+                       ("GR_DIFFUSION_SIMD=" + std::string(target) + " '" + self + "' >/dev/null").c_str()) ==
+                       0,
                    "fails with " << target);
 }

@@ -19,7 +19,10 @@ file_maker good()
     return file;
 }
 
-safetensors parse(const std::vector<char>& bytes) { return safetensors::parse("file", bytes.data(), bytes.size()); }
+safetensors parse(const std::vector<char>& bytes)
+{
+    return safetensors::parse("file", bytes.data(), bytes.size());
+}
 
 void refused(const std::vector<char>& bytes, const std::string& reason)
 {
@@ -27,7 +30,8 @@ void refused(const std::vector<char>& bytes, const std::string& reason)
         parse(bytes);
         BOOST_ERROR("accepted, should say: " + reason);
     } catch (const model_error& e) {
-        BOOST_TEST(std::string(e.what()).find(reason) != std::string::npos, e.what() << " | should say: " << reason);
+        BOOST_TEST(std::string(e.what()).find(reason) != std::string::npos,
+                   e.what() << " | should say: " << reason);
         BOOST_TEST(std::string(e.what()).find("file: ") == 0);
     }
 }

@@ -29,7 +29,9 @@ BOOST_AUTO_TEST_CASE(bilinear_maps_are_exact)
 {
     for (size_t channels : { 1, 2, 4, 6, 8 }) {
         plane_grid grid(33, 2, channels);
-        auto value = [](double re, double im, size_t c) { return double(c + 1) * re - 2 * im + 0.5 * re * im + double(c); };
+        auto value = [](double re, double im, size_t c) {
+            return double(c + 1) * re - 2 * im + 0.5 * re * im + double(c);
+        };
         for (size_t r = 0; r < 33; r++)
             for (size_t i = 0; i < 33; i++)
                 for (size_t c = 0; c < channels; c++)
@@ -44,9 +46,12 @@ BOOST_AUTO_TEST_CASE(bilinear_maps_are_exact)
         BOOST_TEST(interpolate(grid, y.data(), out.data(), y.size()) == 2u);
         BOOST_TEST(out.back() == -7);
         for (size_t i = 0; i < y.size(); i++) {
-            auto held = [](float x) { return std::isnan(x) ? 0.0 : std::min(std::max(double(x), -2.0), 2.0); };
+            auto held = [](float x) {
+                return std::isnan(x) ? 0.0 : std::min(std::max(double(x), -2.0), 2.0);
+            };
             for (size_t c = 0; c < channels; c++)
-                BOOST_TEST(std::abs(out[i * channels + c] - value(held(y[i].real()), held(y[i].imag()), c)) < 1e-4);
+                BOOST_TEST(std::abs(out[i * channels + c] - value(held(y[i].real()), held(y[i].imag()), c)) <
+                           1e-4);
         }
         for (size_t n : { 1, 2, 3, 63, 64, 65 }) { // whatever the cut
             std::vector<float> part(n * channels);
@@ -188,6 +193,8 @@ BOOST_AUTO_TEST_CASE(every_simd_target)
         return;
     const std::string self = boost::unit_test::framework::master_test_suite().argv[0];
     for (const char* target : { "AVX3", "AVX2", "SSE4", "SSSE3", "NEON", "EMU128" })
-        BOOST_TEST(std::system(("GR_DIFFUSION_SIMD=" + std::string(target) + " '" + self + "' >/dev/null").c_str()) == 0,
+        BOOST_TEST(std::system(
+                       ("GR_DIFFUSION_SIMD=" + std::string(target) + " '" + self + "' >/dev/null").c_str()) ==
+                       0,
                    "fails with " << target);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-// Tables that are made, replaced and thrown away while samples pass. Built a second time, with the engine, under the
-// thread sanitizer (tests/CMakeLists.txt).
+// Tables that are made, replaced and thrown away while samples pass. Built a second time, with the engine,
+// under the thread sanitizer (tests/CMakeLists.txt).
 #include "receiver_file.h"
 #include <gnuradio/diffusion/table.h>
 #include <boost/test/unit_test.hpp>
@@ -69,10 +69,12 @@ BOOST_AUTO_TEST_CASE(everything_at_once)
             auto fixed = small();
             fixed.noise_var = noise_var;
             expected.emplace_back(y.size());
-            tabulated_receiver(gentle(), steps, fixed).process(y.data(), expected.back().data(), nullptr, y.size());
+            tabulated_receiver(gentle(), steps, fixed)
+                .process(y.data(), expected.back().data(), nullptr, y.size());
         }
     tabulated_receiver table(gentle(), 1, c);
-    table.set_noise_var(level[0]); // before the threads: set_steps() first would ask for the configuration's level
+    // before the threads: set_steps() first would ask for the configuration's level
+    table.set_noise_var(level[0]);
     std::atomic<bool> stop{ false };
     std::thread noise([&] {
         for (int i = 0; !stop; i++) {

@@ -5,9 +5,11 @@
 #include <array>
 #include <cmath>
 
-//! A film_mlp of random weights: m points (square QAM labels do not matter here), posterior with skip or 2 outputs.
-inline file_maker receiver_file(size_t m, bool posterior, std::vector<size_t> hidden, const std::string& act = "silu",
-                                const std::string& features = "iq2", size_t embedded = 0)
+//! A film_mlp of random weights: m points (square QAM labels do not matter here), posterior with skip or 2
+//! outputs.
+inline file_maker receiver_file(size_t m, bool posterior, std::vector<size_t> hidden,
+                                const std::string& act = "silu", const std::string& features = "iq2",
+                                size_t embedded = 0)
 {
     using nlohmann::json;
     std::mt19937 random(5);
@@ -62,7 +64,9 @@ inline file_maker receiver_file(size_t m, bool posterior, std::vector<size_t> hi
                          { "snr_db", { -10, 40 } },
                          { "constellation", { { "name", "test" }, { "points", points } } },
                          { "normalisation",
-                           { { "input_scale", "vp" }, { "condition_mean", { 10, 0, 0 } }, { "condition_scale", { 10, 1, 1 } } } } };
+                           { { "input_scale", "vp" },
+                             { "condition_mean", { 10, 0, 0 } },
+                             { "condition_scale", { 10, 1, 1 } } } } };
     if (embedded)
         file.description["schedule"] = { { "num_train_timesteps", embedded }, { "beta_schedule", "linear" },
                                          { "beta_start", 1e-3 },              { "beta_end", 0.2 } };

@@ -32,7 +32,8 @@ namespace gr::diffusion {
  * (channels.channel_model), converters are quantizer_cc's.
  *
  * Messages on port "cmd": a dictionary (or pair) with any of these names, or "preset"
- * ("off", "mild", "reference-s1", "reference-s2", "harsh", or "random": a radio drawn with the seed). What is wrong is logged and changes nothing.
+ * ("off", "mild", "reference-s1", "reference-s2", "harsh", or "random": a radio drawn with the seed). What is
+ * wrong is logged and changes nothing.
  */
 class DIFFUSION_API impairments_cc : virtual public gr::sync_block
 {

@@ -12,20 +12,20 @@ namespace gr::diffusion {
 /*! \brief MIMO channel from pilots, y = H P + n, by a trained model or a classical method.
  * \ingroup diffusion
  *
- * Input: vectors of Nr x Np complex values, row-major: what each of the Nr receive antennas observed in each of
- * the Np pilot slots. Output 0: vectors of Nr x Nt, the channel, row-major. Output 1 (optional): float, one
- * for each vector, E|h - truth|^2 as the mean over the antenna pairs. Antenna index of a planar array = column *
- * rows + row. The scale of y and P is free.
+ * Input: vectors of Nr x Np complex values, row-major: what each of the Nr receive antennas observed in each
+ * of the Np pilot slots. Output 0: vectors of Nr x Nt, the channel, row-major. Output 1 (optional): float,
+ * one for each vector, E|h - truth|^2 as the mean over the antenna pairs. Antenna index of a planar array =
+ * column * rows + row. The scale of y and P is free.
  *
- * Methods: "diffusion" (the model), "ls" (least squares), "nomp" (Newtonized orthogonal matching pursuit: plane waves off
- * the grid, the one to beat on ideal arrays), "sbl" (sparse Bayesian learning over beams) and "auto" (model and nomp in
- * the proportion that suits the array at hand, found from the pilots; twice the time of both). The model says what the
- * arrays are for all of them.
+ * Methods: "diffusion" (the model), "ls" (least squares), "nomp" (Newtonized orthogonal matching pursuit:
+ * plane waves off the grid, the one to beat on ideal arrays), "sbl" (sparse Bayesian learning over beams) and
+ * "auto" (model and nomp in the proportion that suits the array at hand, found from the pilots; twice the
+ * time of both). The model says what the arrays are for all of them.
  *
  * The noise variance is that of y. A tag "noise_var" on an input vector changes it from there on; so does
- * a message on port "cmd", a dictionary or pair with "noise_var", "method" or "model" (which must keep Nr and Nt).
- * What is wrong is logged and changes nothing. A vector with a NaN or Inf gives a channel of zeros and an
- * infinite error variance, and is counted.
+ * a message on port "cmd", a dictionary or pair with "noise_var", "method" or "model" (which must keep Nr and
+ * Nt). What is wrong is logged and changes nothing. A vector with a NaN or Inf gives a channel of zeros and
+ * an infinite error variance, and is counted.
  */
 class DIFFUSION_API mimo_channel_estimator : virtual public gr::sync_block
 {

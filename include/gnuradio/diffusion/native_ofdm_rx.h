@@ -20,8 +20,8 @@ namespace gr::diffusion {
  * vectors symbols, symbol_noise, llr, channel, channel_error and payload, made only if it is connected.
  * The PDUs' metadata and the tags at the start of each packet carry frame, snr_db, evm_db and cfo.
  * Message port "cmd": a dictionary with any of "estimator", "demapper", "estimator_model",
- * "demapper_model", "compute_budget", "data_aided_rounds", "time_tracking"; what is wrong is logged and changes nothing.
- * A tag "rx_time" inside the stream (samples were lost) starts the search for frames anew.
+ * "demapper_model", "compute_budget", "data_aided_rounds", "time_tracking"; what is wrong is logged and
+ * changes nothing. A tag "rx_time" inside the stream (samples were lost) starts the search for frames anew.
  */
 class DIFFUSION_API native_ofdm_rx : virtual public gr::block
 {
@@ -47,14 +47,15 @@ public:
     virtual void set_demapper(const std::string& demapper) = 0;
     virtual void set_estimator_model(const std::string& model) = 0;
     virtual void set_demapper_model(const std::string& model) = 0;
-    /*! On: while the block is behind (its input stays full) the diffusion estimator takes fewer of its steps, never
-     *  below 1, and returns to all of them when it has time. For live streams. Off at the start. */
+    /*! On: while the block is behind (its input stays full) the diffusion estimator takes fewer of its steps,
+     *  never below 1, and returns to all of them when it has time. For live streams. Off at the start. */
     virtual void set_compute_budget(bool on) = 0;
     virtual bool compute_budget() const = 0;
     //! steps (in use), steps_wanted, lowered (times), reduced (frames that had fewer steps).
     virtual std::map<std::string, uint64_t> budget() const = 0;
-    /*! Rounds in which estimator and decoder help each other, for frames whose CRC fails: 0 to 3. What the decoder
-     *  believes of each symbol is a further pilot, weighted by its variance. \throws std::invalid_argument */
+    /*! Rounds in which estimator and decoder help each other, for frames whose CRC fails: 0 to 3. What the
+     *  decoder believes of each symbol is a further pilot, weighted by its variance. \throws
+     *  std::invalid_argument */
     virtual void set_data_aided_rounds(int rounds) = 0;
     virtual int data_aided_rounds() const = 0;
     //! Whether channels that move within a frame are followed (on at the start).

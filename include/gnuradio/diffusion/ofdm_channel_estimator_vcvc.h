@@ -24,7 +24,8 @@ namespace gr::diffusion {
  *
  * Methods: "diffusion" (a model), "ls" (what the stock block gives), "lmmse", "nomp" (Newtonized orthogonal
  * matching pursuit), "sbl" (sparse Bayesian learning). Messages on port "cmd": a dictionary
- * (or pair) with any of "method", "model", "noise_var", "compute_budget". What is wrong is logged and changes nothing.
+ * (or pair) with any of "method", "model", "noise_var", "compute_budget". What is wrong is logged and changes
+ * nothing.
  *
  * Delay: 0 samples; data symbol m of a frame goes out as soon as the frame's preamble and data are in.
  */
@@ -53,9 +54,9 @@ public:
     virtual void set_method(const std::string& method) = 0;
     virtual void set_model(const std::string& model) = 0;
     virtual void set_noise_var(float noise_var) = 0;
-    /*! On: while the block is behind (its input stays full, its output empty) the model takes fewer of its steps,
-     *  never below 1, and returns to all of them when it has time. For live streams: one from a file is always
-     *  behind. Methods without steps do not change. */
+    /*! On: while the block is behind (its input stays full, its output empty) the model takes fewer of its
+     *  steps, never below 1, and returns to all of them when it has time. For live streams: one from a file
+     *  is always behind. Methods without steps do not change. */
     virtual void set_compute_budget(bool on) = 0;
     virtual bool compute_budget() const = 0;
     //! steps (in use), steps_wanted, lowered (times), reduced (frames that had fewer steps).

@@ -34,8 +34,9 @@ public:
      *  \param adc_bits 0: AWGN; else the receiver's ADC bits in a link with PA and phase noise (ps-qam64)
      *  \param phase_noise_deg RMS phase noise of that link, degrees
      *  \param length_tag_name tag with the length of a packet in bits, or "" for a stream
-     *  \param matcher "ccdm": constant composition; "ess": enumerative sphere shaping, which loses less rate in short
-     *         blocks (its blocks have their mean power on average only). Both ends must have the same */
+     *  \param matcher "ccdm": constant composition; "ess": enumerative sphere shaping, which loses less rate
+     *         in short blocks (its blocks have their mean power on average only). Both ends must have the
+     *         same */
     static sptr make(const std::string& model,
                      double snr_db = 15,
                      int block_length = 1024,

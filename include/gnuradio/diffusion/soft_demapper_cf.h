@@ -16,11 +16,12 @@ namespace gr::diffusion {
  * Tags and messages as denoiser_cc has them (model, fit, noise_var, snr); a model of another number of bits a
  * symbol is refused while running.
  *
- * Guard: input that the model was not made for (another constellation, a wrong level, more noise than was said, an
- * SNR outside training, no signal) is told from blocks of 512 symbols. After three bad ones in a row
- * soft bits are the ideal constellation's at the noise measured until eight are good; message port "guard" says so
- * (a dictionary with alarm, reason, text, power, noise, shape, pooled, unused, alarms), and so does a tag "guard" (a symbol:
- * the reason, empty when it is over) on the first soft bit concerned. Not with a prior.
+ * Guard: input that the model was not made for (another constellation, a wrong level, more noise than was
+ * said, an SNR outside training, no signal) is told from blocks of 512 symbols. After three bad ones in a row
+ * soft bits are the ideal constellation's at the noise measured until eight are good; message port "guard"
+ * says so (a dictionary with alarm, reason, text, power, noise, shape, pooled, unused, alarms), and so does a
+ * tag "guard" (a symbol: the reason, empty when it is over) on the first soft bit concerned. Not with a
+ * prior.
  */
 class DIFFUSION_API soft_demapper_cf : virtual public gr::sync_interpolator
 {
@@ -30,7 +31,8 @@ public:
     /*! \param model shipped model's name or a model file's path
      *  \param noise_var E|n|^2 with E|x|^2 = 1, distortion included; negative: from tags, else estimated
      *  \param mode "exact" network, lookup "table", or "auto": the table where it meets its error target
-     *  \param guard watch the input, and fall back to the classical path when it is nothing the model was made for
+     *  \param guard watch the input, and fall back to the classical path when it is nothing the model was
+     *         made for
      *  \throws std::invalid_argument naming value and remedy */
     static sptr make(const std::string& model, double noise_var = -1, const std::string& mode = "exact",
                      bool guard = true);
@@ -40,11 +42,11 @@ public:
     virtual void set_mode(const std::string& mode) = 0;
     //! A fit (Receiver.state()) of the same constellation.
     virtual void set_fit(const std::vector<double>& state) = 0;
-    /*! Probabilities of the points of a shaped constellation, by index and in any scale; empty: equally likely.
-     *  Symbols are then around the points scaled to E|x|^2 = 1 under them. */
+    /*! Probabilities of the points of a shaped constellation, by index and in any scale; empty: equally
+     *  likely. Symbols are then around the points scaled to E|x|^2 = 1 under them. */
     virtual void set_prior(const std::vector<double>& pmf) = 0;
-    /*! Shaper model of the sender (ps-qam64, ...): tags "shaping" of shaper_bc then set prior and amplitude; "":
-     *  such tags mean nothing. */
+    /*! Shaper model of the sender (ps-qam64, ...): tags "shaping" of shaper_bc then set prior and amplitude;
+     *  "": such tags mean nothing. */
     virtual void set_shaper(const std::string& model) = 0;
 
     virtual std::string model() const = 0;

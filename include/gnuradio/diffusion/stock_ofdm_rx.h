@@ -65,8 +65,8 @@ public:
     virtual void set_demapper_model(const std::string& model) = 0;
     //! Decision-directed passes at most, behind the first; 0 to 16.
     virtual void set_max_passes(int passes) = 0;
-    /*! On: while the block is behind (its input stays full) the diffusion estimator takes fewer of its steps, never
-     *  below 1, and returns to all of them when it has time. For live streams. Off at the start. */
+    /*! On: while the block is behind (its input stays full) the diffusion estimator takes fewer of its steps,
+     *  never below 1, and returns to all of them when it has time. For live streams. Off at the start. */
     virtual void set_compute_budget(bool on) = 0;
     virtual bool compute_budget() const = 0;
     //! steps (in use), steps_wanted, lowered (times), reduced (frames that had fewer steps).

@@ -15,9 +15,9 @@ namespace gr::diffusion::engine {
  *
  * A new noise level or link is tabulated by a thread of this object while process() goes on with the old
  * table, and is taken over at the start of a process() call by exchanging one pointer: no stall, no lock,
- * no allocation, no torn read. Setters never wait for that thread either. The destructor does not wait for a table
- * that is being made. Noise levels within step_db of the table's change nothing, and tables follow each other by
- * 50 ms at least.
+ * no allocation, no torn read. Setters never wait for that thread either. The destructor does not wait for a
+ * table that is being made. Noise levels within step_db of the table's change nothing, and tables follow each
+ * other by 50 ms at least.
  *
  * How far it is off is measured for every table, see accuracy(). It depends on how hard the map's decisions
  * are: usable() says whether the target is met, and a block in mode "auto" uses the exact network where it

@@ -24,18 +24,11 @@ void bind_channel(py::module& m)
     using namespace gr::diffusion::dsp;
 
     py::class_<power_amplifier>(m, "power_amplifier", "Power amplifier: complex64 in, complex64 out.")
-        .def_static("rapp",
-                    &power_amplifier::rapp,
-                    py::arg("smoothness") = 2.0,
-                    py::arg("saturation") = 1.0,
+        .def_static("rapp", &power_amplifier::rapp, py::arg("smoothness") = 2.0, py::arg("saturation") = 1.0,
                     py::arg("am_pm") = 0.0,
                     "r / (1 + u^2p)^(1/2p), phase am_pm u^2/(1 + u^2) rad, u = r / saturation.")
-        .def_static("saleh",
-                    &power_amplifier::saleh,
-                    py::arg("alpha_a") = 2.1587,
-                    py::arg("beta_a") = 1.1517,
-                    py::arg("alpha_p") = 4.0033,
-                    py::arg("beta_p") = 9.1040)
+        .def_static("saleh", &power_amplifier::saleh, py::arg("alpha_a") = 2.1587, py::arg("beta_a") = 1.1517,
+                    py::arg("alpha_p") = 4.0033, py::arg("beta_p") = 9.1040)
         .def_static(
             "memory_polynomial",
             [](const std::vector<branch_tuple>& branches, double saturation, cfloat gain) {
@@ -44,12 +37,11 @@ void bind_channel(py::module& m)
                     list.push_back({ delay, envelope_delay, coefficients });
                 return power_amplifier::memory_polynomial(std::move(list), saturation, gain);
             },
-            py::arg("branches"),
-            py::arg("saturation") = 1.0,
-            py::arg("gain") = cfloat(1),
+            py::arg("branches"), py::arg("saturation") = 1.0, py::arg("gain") = cfloat(1),
             "branches: (delay, envelope_delay, coefficients of |x|^0, |x|^1, ...) each.")
         .def_static("load", &power_amplifier::load, py::arg("name"), "A file of `fit pa`, or a shipped name.")
-        .def("set_backoff", &power_amplifier::set_backoff, py::arg("db"), "Drive for unit-power input, gain 1.")
+        .def("set_backoff", &power_amplifier::set_backoff, py::arg("db"),
+             "Drive for unit-power input, gain 1.")
         .def("clear_backoff", &power_amplifier::clear_backoff, "Back to the amplifier's own units.")
         .def("reset", &power_amplifier::reset)
         .def_property_readonly("has_memory", &power_amplifier::has_memory)

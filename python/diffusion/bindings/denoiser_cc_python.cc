@@ -10,20 +10,17 @@ namespace py = pybind11;
 void bind_denoiser_cc(py::module& m)
 {
     using block = gr::diffusion::denoiser_cc;
-    py::class_<block, gr::sync_block, gr::block, gr::basic_block, std::shared_ptr<block>>(
-        m, "denoiser_cc", "Denoising receiver: equalised symbols in, denoised symbols out.")
-        .def(py::init(&block::make),
-             py::arg("model"),
-             py::arg("noise_var") = -1.0,
-             py::arg("steps") = 0,
-             py::arg("mode") = "auto",
-             py::arg("compute_budget") = false,
-             py::arg("guard") = true)
+    py::class_<block, gr::sync_block, gr::block, gr::basic_block,
+               std::shared_ptr<block>>(m, "denoiser_cc",
+                                       "Denoising receiver: equalised symbols in, denoised symbols out.")
+        .def(py::init(&block::make), py::arg("model"), py::arg("noise_var") = -1.0, py::arg("steps") = 0,
+             py::arg("mode") = "auto", py::arg("compute_budget") = false, py::arg("guard") = true)
         .def("set_model", &block::set_model, py::arg("model"))
         .def("set_noise_var", &block::set_noise_var, py::arg("noise_var"))
         .def("set_steps", &block::set_steps, py::arg("steps"))
         .def("set_mode", &block::set_mode, py::arg("mode"))
-        .def("set_prior", &block::set_prior, py::arg("pmf"), "Probabilities of the points, or [] if equally likely.")
+        .def("set_prior", &block::set_prior, py::arg("pmf"),
+             "Probabilities of the points, or [] if equally likely.")
         .def("set_shaper", &block::set_shaper, py::arg("model"),
              "Shaper model whose compositions the tags 'shaping' name, or ''.")
         .def("set_fit", &block::set_fit, py::arg("state"), "A fit: Receiver.state().")
@@ -38,12 +35,14 @@ void bind_denoiser_cc(py::module& m)
         .def("mode", &block::mode)
         .def("uses_table", &block::uses_table, "Whether symbols come from the lookup table now.")
         .def("without_table", &block::without_table,
-             "Symbols of the exact network while a table was asked for but not ready, or (auto) not good enough.")
+             "Symbols of the exact network while a table was asked for but not ready, or (auto) not good "
+             "enough.")
         .def("fitted", &block::fitted)
         .def("set_guard", &block::set_guard, py::arg("on"))
         .def("guard", &block::guard, "Whether the input is watched.")
         .def("guard_reason", &block::guard_reason,
-             "Why the classical path is in use: dead, level, noise, shape, unused points, range; '': it is not.")
+             "Why the classical path is in use: dead, level, noise, shape, unused points, range; '': it is "
+             "not.")
         .def("guard_alarms", &block::guard_alarms, "Alarms since the start.")
         .def("guarded_symbols", &block::guarded_symbols, "Symbols that took the classical path.")
         .def("symbols", &block::symbols)

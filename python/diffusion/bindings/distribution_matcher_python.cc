@@ -52,7 +52,9 @@ void define_maps(Class& c, const char* forward, const char* backward, Encode enc
           [=](const T& self, const byte_array& symbols) {
               size_t bad = 0;
               auto bits = map_blocks(symbols, self.length(), self.bits(), "symbols",
-                                     [&](const uint8_t* in, uint8_t* out) { bad += !(self.*decode)(in, out); });
+                                     [&](const uint8_t* in, uint8_t* out) {
+                                         bad += !(self.*decode)(in, out);
+                                     });
               return py::make_tuple(bits, bad);
           },
           py::arg("symbols"),
@@ -84,7 +86,8 @@ void bind_distribution_matcher(py::module& m)
     using code = dsp::shaping_code;
     using sphere = dsp::sphere_matcher;
     py::class_<sphere, std::shared_ptr<sphere>> e(m, "sphere_matcher",
-        "Enumerative sphere shaping: blocks whose costs sum to at most a limit; exact bounded-precision trellis.");
+                                                  "Enumerative sphere shaping: blocks whose costs sum to at "
+                                                  "most a limit; exact bounded-precision trellis.");
     e.def(py::init<const std::vector<uint32_t>&, double, size_t>(),
           py::arg("costs"), py::arg("mean_cost"), py::arg("length"))
         .def_static("of",
@@ -114,16 +117,20 @@ void bind_distribution_matcher(py::module& m)
 
     py::class_<code, std::shared_ptr<code>> s(m, "shaping_code",
         "Bits <-> blocks of shaped symbols: a matcher over classes, uniform bits within a class.");
-    s.def(py::init<const std::vector<uint8_t>&, const std::vector<uint32_t>&>(),
-          py::arg("class_of"), py::arg("composition"))
+    s.def(py::init<const std::vector<uint8_t>&, const std::vector<uint32_t>&>(), py::arg("class_of"),
+          py::arg("composition"))
         .def_static("sphere", &code::sphere, py::arg("class_of"), py::arg("class_pmf"), py::arg("length"),
                     py::arg("energy") = std::vector<uint32_t>(), "The same with sphere shaping.")
         .def_property_readonly("length", &code::length, "Symbols per block.")
         .def_property_readonly("bits", &code::bits, "Bits per block.")
-        .def_property_readonly("pmf", [](const code& self) {
-            const auto p = self.pmf();
-            return py::array_t<double>(py::ssize_t(p.size()), p.data());
-        }, "Pmf over the symbol indices, float64 (M,): of every block (constant composition) or the mean of all (sphere).")
+        .def_property_readonly(
+            "pmf",
+            [](const code& self) {
+                const auto p = self.pmf();
+                return py::array_t<double>(py::ssize_t(p.size()), p.data());
+            },
+            "Pmf over the symbol indices, float64 (M,): of every block (constant composition) or the mean of "
+            "all (sphere).")
         .def_property_readonly("entropy", &code::entropy, "Of the pmf, bits per symbol.")
         .def_property_readonly("rate", &code::rate, "Bits per symbol.")
         .def_property_readonly("rate_loss", &code::rate_loss, "Entropy - rate, bits per symbol.");

@@ -24,7 +24,8 @@ void set_all(T& object, const py::kwargs& settings)
 }
 
 const char* settings_doc =
-    "Keyword arguments are settings on top of the preset: iq_gain_db, iq_phase_deg, dc, pa (off, rapp, saleh, "
+    "Keyword arguments are settings on top of the preset: iq_gain_db, iq_phase_deg, dc, pa (off, rapp, "
+    "saleh, "
     "or coefficients of `fit pa`), backoff_db, smoothness, am_pm (radians), phase_noise_deg, linewidth_hz, "
     "cfo_hz, kappa_tx, kappa_rx, output_gain_db, signal_power, order (tx or rx).";
 
@@ -34,22 +35,20 @@ void bind_impairments_cc(py::module& m)
 {
     using block = gr::diffusion::impairments_cc;
     using points = std::vector<std::complex<float>>;
-    py::class_<block, gr::sync_block, gr::block, gr::basic_block, std::shared_ptr<block>> b(
-        m, "impairments_cc", "What a radio does to a signal: IQ imbalance, DC, PA, phase noise, CFO, residual EVM.");
-    b.def(py::init([](const std::string& preset, double sample_rate, uint64_t seed, const py::kwargs& settings) {
-              auto made = block::make(preset, sample_rate, seed);
-              set_all(*made, settings);
-              return made;
-          }),
-          py::arg("preset") = "off",
-          py::arg("sample_rate") = 1.0,
-          py::arg("seed") = 0,
-          settings_doc)
+    py::class_<block, gr::sync_block, gr::block, gr::basic_block, std::shared_ptr<block>>
+        b(m, "impairments_cc",
+          "What a radio does to a signal: IQ imbalance, DC, PA, phase noise, CFO, residual EVM.");
+    b.def(py::init(
+              [](const std::string& preset, double sample_rate, uint64_t seed, const py::kwargs& settings) {
+                  auto made = block::make(preset, sample_rate, seed);
+                  set_all(*made, settings);
+                  return made;
+              }),
+          py::arg("preset") = "off", py::arg("sample_rate") = 1.0, py::arg("seed") = 0, settings_doc)
         .def("set_preset", &block::set_preset, py::arg("preset"))
-        .def("set", py::overload_cast<const std::string&, double>(&block::set), py::arg("key"), py::arg("value"))
-        .def("set",
-             py::overload_cast<const std::string&, const std::string&>(&block::set),
-             py::arg("key"),
+        .def("set", py::overload_cast<const std::string&, double>(&block::set), py::arg("key"),
+             py::arg("value"))
+        .def("set", py::overload_cast<const std::string&, const std::string&>(&block::set), py::arg("key"),
              py::arg("value"))
         .def("get", &block::get, py::arg("key"))
         .def("pa", &block::pa)
@@ -71,43 +70,40 @@ void bind_impairments_cc(py::module& m)
 
     using dsp = gr::diffusion::dsp::impairments;
     py::class_<dsp>(m, "impairments", "The impairments without a flowgraph: complex64 in, complex64 out.")
-        .def(py::init([](const std::string& preset, double sample_rate, uint64_t seed, const py::kwargs& settings) {
+        .def(py::init([](const std::string& preset, double sample_rate, uint64_t seed,
+                         const py::kwargs& settings) {
                  dsp made(preset, sample_rate, seed);
                  set_all(made, settings);
                  return made;
              }),
-             py::arg("preset") = "off",
-             py::arg("sample_rate") = 1.0,
-             py::arg("seed") = 0,
-             settings_doc)
+             py::arg("preset") = "off", py::arg("sample_rate") = 1.0, py::arg("seed") = 0, settings_doc)
         .def_property_readonly_static("preset_names", [](const py::object&) { return dsp::preset_names(); })
         .def_property_readonly_static("setting_names", [](const py::object&) { return dsp::setting_names(); })
         .def("set_preset", &dsp::set_preset, py::arg("preset"))
-        .def("set", py::overload_cast<const std::string&, double>(&dsp::set), py::arg("key"), py::arg("value"))
-        .def("set",
-             py::overload_cast<const std::string&, const std::string&>(&dsp::set),
-             py::arg("key"),
+        .def("set", py::overload_cast<const std::string&, double>(&dsp::set), py::arg("key"),
+             py::arg("value"))
+        .def("set", py::overload_cast<const std::string&, const std::string&>(&dsp::set), py::arg("key"),
              py::arg("value"))
         .def("get", &dsp::get, py::arg("key"))
         .def_property_readonly("pa", [](const dsp& self) { return self.settings().pa; })
-        .def("renormalise",
-             &dsp::renormalise,
-             py::arg("points"),
+        .def("renormalise", &dsp::renormalise, py::arg("points"),
              "Sets output_gain_db so that these points keep their mean power through IQ, DC and PA.")
-        .def("warp",
-             [](const dsp& self, const complex_array& x) {
-                 const points result = self.warp(points(x.data(), x.data() + x.size()));
-                 return py::array_t<std::complex<float>>(result.size(), result.data());
-             },
-             py::arg("points"),
-             "IQ imbalance, DC, PA and output gain only: where the points of a constellation end up.")
+        .def(
+            "warp",
+            [](const dsp& self, const complex_array& x) {
+                const points result = self.warp(points(x.data(), x.data() + x.size()));
+                return py::array_t<std::complex<float>>(result.size(), result.data());
+            },
+            py::arg("points"),
+            "IQ imbalance, DC, PA and output gain only: where the points of a constellation end up.")
         .def("reset", &dsp::reset, py::arg("seed"), "All random sequences anew, no past samples.")
         .def_property_readonly("not_finite", &dsp::not_finite)
-        .def("__call__",
-             [](dsp& self, const complex_array& x) {
-                 return map_array(x, [&](const std::complex<float>* in, std::complex<float>* out, size_t n) {
-                     self.process(in, out, n);
-                 });
-             },
-             py::arg("x"));
+        .def(
+            "__call__",
+            [](dsp& self, const complex_array& x) {
+                return map_array(x, [&](const std::complex<float>* in, std::complex<float>* out, size_t n) {
+                    self.process(in, out, n);
+                });
+            },
+            py::arg("x"));
 }

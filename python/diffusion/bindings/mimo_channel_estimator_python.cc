@@ -10,9 +10,10 @@ namespace py = pybind11;
 void bind_mimo_channel_estimator(py::module& m)
 {
     using block = gr::diffusion::mimo_channel_estimator;
-    py::class_<block, gr::sync_block, gr::block, gr::basic_block, std::shared_ptr<block>>(
-        m, "mimo_channel_estimator",
-        "MIMO channel from pilots: vectors of Nr x Np observations in, Nr x Nt channels and error variances out.")
+    py::class_<block, gr::sync_block, gr::block, gr::basic_block,
+               std::shared_ptr<block>>(m, "mimo_channel_estimator",
+                                       "MIMO channel from pilots: vectors of Nr x Np observations in, Nr x "
+                                       "Nt channels and error variances out.")
         .def(py::init(&block::make), py::arg("model"), py::arg("pilots"), py::arg("noise_var"),
              py::arg("method") = "diffusion")
         .def("set_model", &block::set_model, py::arg("model"))

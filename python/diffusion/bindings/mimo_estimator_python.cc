@@ -8,11 +8,13 @@ using gr::diffusion::dsp::mimo_estimator;
 
 void bind_mimo_estimator(py::module& m)
 {
-    m.def("mimo_estimator_methods", &gr::diffusion::dsp::mimo_estimator_methods, "ls, nomp, sbl, diffusion, auto");
+    m.def("mimo_estimator_methods", &gr::diffusion::dsp::mimo_estimator_methods,
+          "ls, nomp, sbl, diffusion, auto");
 
-    py::class_<mimo_estimator>(m, "mimo_estimator",
-                               "MIMO channel from pilots, by the method named: ls, nomp, sbl, diffusion or auto; "
-                               "the model says what the arrays are.")
+    py::class_<
+        mimo_estimator>(m, "mimo_estimator",
+                        "MIMO channel from pilots, by the method named: ls, nomp, sbl, diffusion or auto; "
+                        "the model says what the arrays are.")
         .def(py::init([](const std::string& model, const std::string& method) {
                  return gr::diffusion::dsp::make_mimo_estimator(method, model);
              }),

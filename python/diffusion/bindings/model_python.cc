@@ -16,12 +16,14 @@ std::string file_text(const std::string& path)
     return py::module::import("pathlib").attr("Path")(path).attr("read_text")("utf-8").cast<std::string>();
 }
 
-float_array dense(const float_array& x, const float_array& weight, const float_array& bias, const std::string& act)
+float_array dense(const float_array& x, const float_array& weight, const float_array& bias,
+                  const std::string& act)
 {
     if (x.ndim() != 2 || weight.ndim() != 2 || bias.ndim() != 1 || x.shape(1) != weight.shape(1) ||
         bias.shape(0) != weight.shape(0))
         throw py::value_error("dense: needs x (rows, n_in), weight (n_out, n_in), bias (n_out,)");
-    const packed_dense layer(weight.shape(1), weight.shape(0), weight.data(), bias.data(), activation_of(act));
+    const packed_dense layer(weight.shape(1), weight.shape(0), weight.data(), bias.data(),
+                             activation_of(act));
     float_array out({ x.shape(0), weight.shape(0) });
     layer.run(x.data(), layer.n_in(), out.mutable_data(), layer.n_out(), x.shape(0));
     return out;
@@ -65,7 +67,8 @@ void bind_model(py::module& m)
             return py::module::import("json").attr("loads")(self.description());
         }, "the file's description: network, schedule, training, measured figures");
 
-    m.def("models", &models, "Models that a name may stand for: shipped ones, and those in $GR_DIFFUSION_MODELS.");
+    m.def("models", &models,
+          "Models that a name may stand for: shipped ones, and those in $GR_DIFFUSION_MODELS.");
     m.def("model_path", &model_path, py::arg("name_or_path"), "The file behind a model's name.");
     m.def("_dense", &dense, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("activation"),
           "One dense layer of the engine's kernel, for tests.");

@@ -12,16 +12,11 @@ void bind_native_ofdm(py::module& m)
 {
     using tx = gr::diffusion::native_ofdm_tx;
     py::class_<tx, gr::block, gr::basic_block, std::shared_ptr<tx>>(
-        m, "native_ofdm_tx", "Transmitter of the native burst OFDM waveform: PDUs or tagged bytes in, samples out.")
-        .def(py::init(&tx::make),
-             py::arg("modulation") = "qpsk",
-             py::arg("fec") = "cc-1/2",
-             py::arg("transmission") = "burst",
-             py::arg("amplitude") = 1.0,
-             py::arg("guard") = -1,
-             py::arg("fft_len") = 64,
-             py::arg("cp_len") = 16,
-             py::arg("max_payload") = 4096,
+        m, "native_ofdm_tx",
+        "Transmitter of the native burst OFDM waveform: PDUs or tagged bytes in, samples out.")
+        .def(py::init(&tx::make), py::arg("modulation") = "qpsk", py::arg("fec") = "cc-1/2",
+             py::arg("transmission") = "burst", py::arg("amplitude") = 1.0, py::arg("guard") = -1,
+             py::arg("fft_len") = 64, py::arg("cp_len") = 16, py::arg("max_payload") = 4096,
              py::arg("length_tag_key") = "packet_len")
         .def("set_modulation", &tx::set_modulation, py::arg("modulation"))
         .def("set_fec", &tx::set_fec, py::arg("fec"))
@@ -38,16 +33,11 @@ void bind_native_ofdm(py::module& m)
 
     using rx = gr::diffusion::native_ofdm_rx;
     py::class_<rx, gr::block, gr::basic_block, std::shared_ptr<rx>>(
-        m, "native_ofdm_rx", "Receiver of the native burst OFDM waveform: samples in; bytes, symbols, PDUs, metrics out.")
-        .def(py::init(&rx::make),
-             py::arg("estimator") = "lmmse",
-             py::arg("demapper") = "map",
-             py::arg("estimator_model") = "",
-             py::arg("demapper_model") = "",
-             py::arg("fft_len") = 64,
-             py::arg("cp_len") = 16,
-             py::arg("max_payload") = 4096,
-             py::arg("max_cfo") = 2.0,
+        m, "native_ofdm_rx",
+        "Receiver of the native burst OFDM waveform: samples in; bytes, symbols, PDUs, metrics out.")
+        .def(py::init(&rx::make), py::arg("estimator") = "lmmse", py::arg("demapper") = "map",
+             py::arg("estimator_model") = "", py::arg("demapper_model") = "", py::arg("fft_len") = 64,
+             py::arg("cp_len") = 16, py::arg("max_payload") = 4096, py::arg("max_cfo") = 2.0,
              py::arg("length_tag_key") = "packet_len")
         .def("set_estimator", &rx::set_estimator, py::arg("estimator"))
         .def("set_demapper", &rx::set_demapper, py::arg("demapper"))

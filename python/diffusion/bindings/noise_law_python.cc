@@ -39,26 +39,48 @@ py::array_t<T> map(const complex_double& n, F&& f)
 void bind_noise_law(py::module& m)
 {
     py::class_<noise_law>(m, "noise_law", "Additive noise as a Gaussian mixture; see diffusion.NoiseLaw.")
-        .def_static("rails", [](const double_array& re, const double_array& im) {
-            return noise_law::rails(components(re), components(im)); }, py::arg("re"), py::arg("im"))
-        .def_static("plane", [](const double_array& c) { return noise_law::plane(components(c)); }, py::arg("components"))
-        .def_static("from_state", [](const double_array& s) {
-            return noise_law::from_state({ s.data(), s.data() + s.size() }); }, py::arg("state"))
-        .def("state", [](const noise_law& self) {
-            const auto s = self.state();
-            return py::array_t<double>(s.size(), s.data()); })
+        .def_static(
+            "rails",
+            [](const double_array& re, const double_array& im) {
+                return noise_law::rails(components(re), components(im));
+            },
+            py::arg("re"), py::arg("im"))
+        .def_static(
+            "plane", [](const double_array& c) { return noise_law::plane(components(c)); },
+            py::arg("components"))
+        .def_static(
+            "from_state",
+            [](const double_array& s) { return noise_law::from_state({ s.data(), s.data() + s.size() }); },
+            py::arg("state"))
+        .def("state",
+             [](const noise_law& self) {
+                 const auto s = self.state();
+                 return py::array_t<double>(s.size(), s.data());
+             })
         .def_property_readonly("variance", &noise_law::variance)
-        .def_property_readonly("form", [](const noise_law& self) {
-            return self.shape() == noise_law::form::rails ? "rails" : "plane"; })
+        .def_property_readonly("form",
+                               [](const noise_law& self) {
+                                   return self.shape() == noise_law::form::rails ? "rails" : "plane";
+                               })
         .def("diffused", &noise_law::diffused, py::arg("level"), "The law of n + w, E|w|^2 = level.")
-        .def("log_density", [](const noise_law& self, const complex_double& n) {
-            return map<double>(n, [&](auto v) { return self.log_density(v); }); }, py::arg("n"))
-        .def("score", [](const noise_law& self, const complex_double& n) {
-            return map<std::complex<double>>(n, [&](auto v) { return self.score(v); }); },
-             py::arg("n"), "Gradient of log_density, d/dRe + j d/dIm.")
-        .def("relative", [](const noise_law& self, const complex_double& n) {
-            noise_law law = self;
-            law.prepare();
-            return map<double>(n, [&](auto v) { return law.relative(float(v.real()), float(v.imag())); }); },
-             py::arg("n"), "log_density as the running receiver looks it up.");
+        .def(
+            "log_density",
+            [](const noise_law& self, const complex_double& n) {
+                return map<double>(n, [&](auto v) { return self.log_density(v); });
+            },
+            py::arg("n"))
+        .def(
+            "score",
+            [](const noise_law& self, const complex_double& n) {
+                return map<std::complex<double>>(n, [&](auto v) { return self.score(v); });
+            },
+            py::arg("n"), "Gradient of log_density, d/dRe + j d/dIm.")
+        .def(
+            "relative",
+            [](const noise_law& self, const complex_double& n) {
+                noise_law law = self;
+                law.prepare();
+                return map<double>(n, [&](auto v) { return law.relative(float(v.real()), float(v.imag())); });
+            },
+            py::arg("n"), "log_density as the running receiver looks it up.");
 }

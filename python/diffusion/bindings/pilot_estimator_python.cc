@@ -65,6 +65,7 @@ void bind_pilot_estimator(py::module& m)
                 return py::make_tuple(h, err_var);
             },
             py::arg("y"), py::arg("noise_var"),
-            "The channel of the last frame from a better observation of it, (1, pilots); diffusion keeps the belief "
+            "The channel of the last frame from a better observation of it, (1, pilots); diffusion keeps the "
+            "belief "
             "that its steps came to, at a tenth of the cost.");
 }

@@ -25,14 +25,9 @@ void bind_stock_ofdm_rx(py::module& m)
         .def_readwrite("scramble_bits", &waveform::scramble_bits);
     py::class_<block, gr::block, gr::basic_block, std::shared_ptr<block>>(
         m, "stock_ofdm_rx", "Receives what digital.ofdm_tx sends: the core of ofdm_rx(waveform=\"stock\").")
-        .def(py::init(&block::make),
-             py::arg("estimator") = "lmmse",
-             py::arg("demapper") = "map",
-             py::arg("estimator_model") = "",
-             py::arg("demapper_model") = "",
-             py::arg("max_cfo") = 2.0,
-             py::arg("length_tag_key") = "packet_length",
-             py::arg("num_tag_key") = "packet_num",
+        .def(py::init(&block::make), py::arg("estimator") = "lmmse", py::arg("demapper") = "map",
+             py::arg("estimator_model") = "", py::arg("demapper_model") = "", py::arg("max_cfo") = 2.0,
+             py::arg("length_tag_key") = "packet_length", py::arg("num_tag_key") = "packet_num",
              py::arg("waveform") = waveform())
         .def("set_estimator", &block::set_estimator, py::arg("estimator"))
         .def("set_demapper", &block::set_demapper, py::arg("demapper"))
@@ -45,5 +40,6 @@ void bind_stock_ofdm_rx(py::module& m)
         .def("budget", &block::budget, "steps (in use), steps_wanted, lowered (times), reduced (frames)")
         .def("estimator", &block::estimator)
         .def("demapper", &block::demapper)
-        .def("counters", &block::counters, "detected, ok, header_failed, payload_failed, truncated, bad_samples");
+        .def("counters", &block::counters,
+             "detected, ok, header_failed, payload_failed, truncated, bad_samples");
 }
