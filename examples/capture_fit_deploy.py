@@ -3,8 +3,9 @@
 """Capture -> fit -> deploy, over two virtual radios with random hardware.
 
 1. record: SECONDS of known 64-QAM frames over the pair; 2. fit: what its hardware does, to a model file;
-3. deploy: a receiver is running; the model is loaded into it by a message, and EVM and BER on fresh frames are
-compared before and after. With --device another pair of radios (a SoapySDR device that transmits and receives).
+3. deploy: a receiver is running; the model is loaded into it by a message, and EVM and BER on fresh frames
+are compared before and after. With --device another pair of radios (a SoapySDR device that transmits and
+receives).
 
     ./run exec python examples/capture_fit_deploy.py --seed 3
 """
@@ -85,7 +86,8 @@ def frame_length(constellation):
     """Samples from one frame of what is recorded to the next."""
     tb = gr.top_block()
     source, sink = link.packet_source([bytes(112)]), blocks.null_sink(gr.sizeof_gr_complex)
-    tb.connect(source, *link.transmitter(link.Settings(modulation=constellation, fec="ldpc-1/2"), "native"), sink)
+    tb.connect(source, *link.transmitter(link.Settings(modulation=constellation, fec="ldpc-1/2"), "native"),
+               sink)
     tb.run()
     return sink.nitems_read(0)
 
@@ -117,9 +119,11 @@ def loaded(rx, seconds=30):
 
 
 def fresh_frames(args, device, model):
-    """Frames that the fit never saw, through one receiver that runs on; the model comes by message half-way."""
+    """Frames that the fit never saw, through one receiver that runs on; the model comes by message
+    half-way."""
     name = args.folder / "fresh"
-    tool("record", name, "--overwrite", "--send", LETTER, "--device", device, "--constellation", args.constellation,
+    tool("record", name, "--overwrite", "--send", LETTER, "--device", device, "--constellation",
+         args.constellation,
          "--fec", "ldpc-1/2", "--frames", 2 * args.fresh, "--tx-gain", args.tx_gain, "--gain", args.gain,
          "--no-annotations")
     found = recording.open_recording(name)
@@ -137,7 +141,8 @@ def fresh_frames(args, device, model):
             settle(figures)            # what was read so far is through the receiver
             rows.append(figures.row())
             figures.reset()
-            rx.core.to_basic_block()._post(pmt.intern("cmd"), pmt.cons(pmt.intern("model"), pmt.intern(str(model))))
+            rx.core.to_basic_block()._post(pmt.intern("cmd"),
+                                           pmt.cons(pmt.intern("model"), pmt.intern(str(model))))
             loaded(rx)
             half[0] = True
         return work(input_items, output_items)
@@ -153,7 +158,8 @@ def fresh_frames(args, device, model):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1, help="of the hardware (1)")
     parser.add_argument("--seconds", type=float, default=10, help="to record (10)")
     parser.add_argument("--fresh", type=int, default=400, help="fresh frames before, and after (400)")
@@ -168,18 +174,21 @@ def main():
     device = args.device or random_hardware(args.seed)
     model = args.folder / "mine.safetensors"
     frames = math.ceil(args.seconds * 1e6 / frame_length(args.constellation))
-    tool("record", args.folder / "capture", "--overwrite", "--send", LETTER, "--device", device, "--constellation",
-         args.constellation, "--fec", "ldpc-1/2", "--frames", frames, "--tx-gain", args.tx_gain, "--gain", args.gain)
+    tool("record", args.folder / "capture", "--overwrite", "--send", LETTER, "--device", device,
+         "--constellation",
+         args.constellation, "--fec", "ldpc-1/2", "--frames", frames, "--tx-gain", args.tx_gain, "--gain",
+         args.gain)
     start = time.monotonic()
     tool("fit", "receiver", args.folder / "capture", "-o", model)
     seconds = time.monotonic() - start
     before, after = fresh_frames(args, device, model)
     for name, r in (("before", before), ("after", after)):
-        print(f"{name:<7} {r['frames']} frames, {r['crc_ok']} CRC ok, EVM {r['evm_db']:.1f} dB, BER {r['ber']:.2e} "
-              f"[{r['ber_lo']:.1e}, {r['ber_hi']:.1e}] before decoding")
+        print(f"{name:<7} {r['frames']} frames, {r['crc_ok']} CRC ok, EVM {r['evm_db']:.1f} dB, BER "
+              f"{r['ber']:.2e} [{r['ber_lo']:.1e}, {r['ber_hi']:.1e}] before decoding")
     print(f"the fit took {seconds:.0f} s")
     if args.json:
-        args.json.write_text(json.dumps({"before": before, "after": after, "fit_seconds": seconds}, indent=2) + "\n")
+        args.json.write_text(json.dumps({"before": before, "after": after, "fit_seconds": seconds},
+                                        indent=2) + "\n")
 
 
 if __name__ == "__main__":

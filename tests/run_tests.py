@@ -45,7 +45,8 @@ def main():
     status = 0
     if not args.soak and not pytest_args:
         ctest_env = {k: v for k, v in env.items() if k != "LD_PRELOAD"}
-        status, out = stream(["ctest", "--test-dir", str(args.build), "--output-on-failure", "-j2"], ctest_env)
+        status, out = stream(["ctest", "--test-dir", str(args.build), "--output-on-failure", "-j2"],
+                             ctest_env)
         total, bad = count(r"out of (\d+)", out), count(r"(\d+) tests? failed out of", out)
         passed, failed = total - bad, bad
     select = ["-m", "soak" if args.soak else "not soak"]

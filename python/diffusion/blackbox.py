@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The pmf for a link of which nothing is known but samples (x, y): what Shaper.fit returns.
 
-A law q(y|x) is learned from one part of the samples: a Gaussian a point (centroids polynomial in x, covariances of
-additive, multiplicative and phase noise: symbol_law), with tails if a mixture of scales explains a second part
-better, or integrated over the cells of a converter whose grid shows. Whatever the law,
+A law q(y|x) is learned from one part of the samples: a Gaussian a point (centroids polynomial in x,
+covariances of additive, multiplicative and phase noise: symbol_law), with tails if a mixture of scales
+explains a second part better, or integrated over the cells of a converter whose grid shows. Whatever the law,
 E[log q(y|x) / sum p(x') q(y|x')] on samples it has never seen is at most I(X;Y) in the mean (mismatched
-decoding: Ganti, Lapidoth and Telatar 2000; Arnold et al. 2006), so bad learning can only understate a rate. The pmf climbs
-that density on the learning part, the direction of Blahut and Arimoto; the diffusion model's own pmfs, Maxwell-Boltzmann
-and uniform stand beside it, each at its best level of those recorded; a last part, held out, judges.
+decoding: Ganti, Lapidoth and Telatar 2000; Arnold et al. 2006), so bad learning can only understate a rate.
+The pmf climbs that density on the learning part, the direction of Blahut and Arimoto; the diffusion model's
+own pmfs, Maxwell-Boltzmann and uniform stand beside it, each at its best level of those recorded; a last
+part, held out, judges.
 """
 import json
 from dataclasses import dataclass
@@ -34,14 +35,15 @@ class Scheme:
 class FittedShaper:
     """A pmf found from samples, and its blocks. Both ends need it: save() and load() it.
 
-    pmf (M,), level (what the unit-power points are multiplied by), points as sent, choice (the scheme kept), schemes
-    {name: Scheme}, reason (of the choice, a sentence)."""
+    pmf (M,), level (what the unit-power points are multiplied by), points as sent, choice (the scheme kept),
+    schemes {name: Scheme}, reason (of the choice, a sentence)."""
 
     def __init__(self, constellation, pmf, level, choice, reason, schemes, block_length=4096, matcher="ccdm"):
         from . import quantize_composition, shaping_code
 
         self.constellation = np.asarray(constellation, np.complex64)
-        self.pmf, self.level, self.choice, self.reason, self.schemes = np.asarray(pmf), float(level), choice, reason, schemes
+        self.pmf, self.level = np.asarray(pmf), float(level)
+        self.choice, self.reason, self.schemes = choice, reason, schemes
         self.block_length, self.matcher = int(block_length), matcher
         if not 64 <= self.block_length <= 8192:
             raise ValueError(f"block_length is {block_length}, use 64 to 8192 symbols")
@@ -68,8 +70,10 @@ class FittedShaper:
         return self.points[np.asarray(indices, np.intp)]
 
     def save(self, path):
-        data = {"constellation": [[float(c.real), float(c.imag)] for c in self.constellation], "pmf": self.pmf.tolist(),
-                "level": self.level, "choice": self.choice, "reason": self.reason, "block_length": self.block_length,
+        data = {"constellation": [[float(c.real), float(c.imag)] for c in self.constellation],
+                "pmf": self.pmf.tolist(),
+                "level": self.level, "choice": self.choice, "reason": self.reason,
+                "block_length": self.block_length,
                 "matcher": self.matcher,
                 "schemes": {k: {**vars(s), "pmf": s.pmf.tolist()} for k, s in self.schemes.items()}}
         Path(path).write_text(json.dumps(data))
@@ -83,7 +87,8 @@ class FittedShaper:
             if pmf.shape != constellation.shape or not (pmf >= 0).all() or not abs(pmf.sum() - 1) < 1e-6:
                 raise ValueError("pmf does not fit the constellation")
             schemes = {k: Scheme(**{**s, "pmf": np.array(s["pmf"])}) for k, s in d["schemes"].items()}
-            return cls(constellation, pmf, d["level"], d["choice"], d["reason"], schemes, d["block_length"], d["matcher"])
+            return cls(constellation, pmf, d["level"], d["choice"], d["reason"], schemes, d["block_length"],
+                       d["matcher"])
         except (KeyError, TypeError, ValueError) as e:
             raise ValueError(f"{path} is no fitted shaper: {e}") from e
 
@@ -109,7 +114,9 @@ class Law:
         self.mixture = _scale_mixture(m)
 
     def _distance(self, y, columns):
-        re, im = (y / self.gain).real[:, None] - self.centroid[columns, 0], (y / self.gain).imag[:, None] - self.centroid[columns, 1]
+        z = y / self.gain
+        re = z.real[:, None] - self.centroid[columns, 0]
+        im = z.imag[:, None] - self.centroid[columns, 1]
         q = self.inverse[columns]
         return q[..., 0] * re ** 2 + q[..., 1] * im ** 2 + 2 * q[..., 2] * re * im
 
@@ -129,7 +136,8 @@ class Law:
 
 
 def _scale_mixture(m, rounds=60):
-    """(shares, scales) of 2-D Gaussians of covariance scale x Sigma for squared distances m: expectation maximisation."""
+    """(shares, scales) of 2-D Gaussians of covariance scale x Sigma for squared distances m: expectation
+    maximisation."""
     share, scale = np.full(3, 1 / 3), np.array([0.4, 1.0, 3.0])
     for _ in range(rounds):
         log = np.log(share / scale) - 0.5 * m[:, None] / scale
@@ -236,8 +244,9 @@ def fit(shaper, x, y, level=None, power="mean", block_length=4096, matcher="ccdm
             if name not in best or bits > best[name][0]:
                 best[name] = bits, pmf, k
     if "uniform" not in best:
-        raise ValueError(f"no level recorded has a mean power of {limit:.3g} or less with equally likely symbols; the lowest "
-                         f"is {levels[0] ** 2:.3g}: record a lower level or give more power")
+        raise ValueError(f"no level recorded has a mean power of {limit:.3g} or less with equally likely "
+                         f"symbols; the lowest is {levels[0] ** 2:.3g}: record a lower level or give more "
+                         "power")
     density = {}
     schemes = {}
     for name, (_, pmf, k) in best.items():
@@ -257,7 +266,8 @@ def _stratified(at, pmf, values):
     share = np.bincount(at.class_of, pmf)
     mean = np.bincount(at.of, values, share.size) / np.maximum(at.count, 1)
     square = np.bincount(at.of, values ** 2, share.size) / np.maximum(at.count, 1)
-    return float(share @ mean), float(np.sqrt(np.sum(share ** 2 * np.maximum(square - mean ** 2, 0) / np.maximum(at.count - 1, 1))))
+    return float(share @ mean), float(np.sqrt(np.sum(share ** 2 * np.maximum(square - mean ** 2, 0) /
+                                                     np.maximum(at.count - 1, 1))))
 
 
 def _judge(schemes, best, held_out, density):
@@ -306,19 +316,23 @@ def _checked(points, x, y, level):
         level = np.full(x.size, np.abs(x.real).max() / np.abs(points.real).max() if x.size else 1.0)
     level = np.broadcast_to(np.asarray(level, float), x.shape)
     if not (np.isfinite(level).all() and (level > 0).all()):
-        raise ValueError("level has a value that is not above 0; give E|x|^2 = level^2 of equally likely points")
+        raise ValueError("level has a value that is not above 0; give E|x|^2 = level^2 of equally likely "
+                         "points")
     levels, at = np.unique(np.round(level, 6), return_inverse=True)
     if levels.size * points.size > 4096:
-        raise ValueError(f"{levels.size} levels of {points.size} points; use {4096 // points.size} levels or fewer")
+        raise ValueError(f"{levels.size} levels of {points.size} points; use {4096 // points.size} levels or "
+                         "fewer")
     nearest = np.argmin(np.abs(x[:, None] / level[:, None] - points), 1) if x.size < 50000 else \
-        np.concatenate([np.argmin(np.abs(a[:, None] - points), 1) for a in np.array_split(x / level, x.size // 20000)])
+        np.concatenate([np.argmin(np.abs(a[:, None] - points), 1)
+                        for a in np.array_split(x / level, x.size // 20000)])
     off = np.abs(x / level - points[nearest]).max() if x.size else 0.0
     if off > 0.05 * np.abs(points[:, None] - points)[np.triu_indices(points.size, 1)].min():
-        raise ValueError("x does not lie on the constellation: give the symbols as sent and, if they were sent at several levels, "
-                         "the level of each (x = level * constellation[i])")
+        raise ValueError("x does not lie on the constellation: give the symbols as sent and, if they were "
+                         "sent at several levels, the level of each (x = level * constellation[i])")
     class_of, size = orbits(points)
-    least = min(np.bincount(class_of[nearest[at == k]], minlength=size.size).min() for k in range(levels.size)) if x.size else 0
+    least = min(np.bincount(class_of[nearest[at == k]], minlength=size.size).min()
+                for k in range(levels.size)) if x.size else 0
     if least < 40:
-        raise ValueError(f"a class of points has {least} samples at some level, at least 40 are needed: record more (about "
-                         f"{60 * points.size} symbols a level, all points equally often)")
+        raise ValueError(f"a class of points has {least} samples at some level, at least 40 are needed: "
+                         f"record more (about {60 * points.size} symbols a level, all points equally often)")
     return x, y, nearest, at.ravel(), levels

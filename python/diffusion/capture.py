@@ -5,7 +5,8 @@ A capture is a SigMF recording of native or stock frames (`gr-diffusion record`)
 
     x, y [, noise_var] [, frame]       known symbols (unit-power constellation points), what was received
                                        (equalised), E|n|^2, and the frame that each symbol belongs to
-    iq [, waveform] [, payloads]       samples with native or stock frames in them; payloads: uint8 (k, bytes),
+    iq [, waveform] [, payloads]       samples with native or stock frames in them; payloads: uint8 (k,
+    bytes),
                                        what was sent, so that frames with a wrong CRC can be used as well
 
 A frame whose CRC fits is known; the payload of another one is known if the capture says what was sent.
@@ -46,10 +47,12 @@ class Known:
         return NAMES[self.bits_per_symbol]
 
 
-def load(path, waveform=None, datatype=None, rate=None, most_frames=3000, max_cfo=2.0, condition=None, model=""):
+def load(path, waveform=None, datatype=None, rate=None, most_frames=3000, max_cfo=2.0, condition=None,
+         model=""):
     """Known symbols of the capture at path. CaptureError, recording.RecordingError say what is wrong.
 
-    condition: function that samples go through first; model: of native frames' demapper, a file (MAP without)."""
+    condition: function that samples go through first; model: of native frames' demapper, a file (MAP
+    without)."""
     path = Path(path)
     options = {"most_frames": most_frames, "max_cfo": max_cfo, "condition": condition, "model": model}
     if path.suffix == ".npz":
@@ -77,7 +80,8 @@ def sent_packets(found):
     try:
         return link.split(data, int(sent["payload"]), int(sent["packets"])), bool(sent.get("transmitted"))
     except (KeyError, TypeError, ValueError) as e:
-        found.problems.append(f"what was sent cannot be made again ({e}): only frames with a good CRC are known")
+        found.problems.append(f"what was sent cannot be made again ({e}): only frames with a good CRC are "
+                              "known")
         return None, False
 
 
@@ -93,7 +97,8 @@ def _npz(path, waveform, options):
         iq = np.asarray(arrays["iq"]).ravel().astype(np.complex64)
         bad = ~np.isfinite(iq)
         iq[bad] = 0
-        packets = [bytes(p) for p in np.asarray(arrays["payloads"], np.uint8)] if "payloads" in arrays else None
+        packets = [bytes(p) for p in np.asarray(arrays["payloads"],
+                                                np.uint8)] if "payloads" in arrays else None
         waveform = waveform or str(arrays.get("waveform", "native"))
         chunks = (iq[at:at + CHUNK] for at in range(0, iq.size, CHUNK))
         known = from_samples(chunks, waveform, packets, False, **options)
@@ -102,8 +107,8 @@ def _npz(path, waveform, options):
             known.problems.append(f"{bad.sum()} samples that are no numbers were taken as 0")
         return known
     if not {"x", "y"} <= set(arrays):
-        raise CaptureError(f"{path} has {', '.join(arrays) or 'nothing'}; it needs x and y (known symbols and what "
-                           "was received), or iq")
+        raise CaptureError(f"{path} has {', '.join(arrays) or 'nothing'}; it needs x and y (known symbols "
+                           "and what was received), or iq")
     return from_symbols(arrays["x"], arrays["y"], arrays.get("noise_var"), arrays.get("frame"))
 
 
@@ -116,8 +121,8 @@ def from_symbols(x, y, noise_var=None, frame=None):
         raise CaptureError(f"x and y have types {x.dtype} and {y.dtype}; give complex numbers")
     frame = np.arange(x.size) if frame is None else np.asarray(frame).ravel()
     if frame.size != x.size or frame.dtype.kind not in "iu":
-        raise CaptureError(f"frame has {frame.size} values of {frame.dtype} for {x.size} symbols; give one whole "
-                           "number each, or none")
+        raise CaptureError(f"frame has {frame.size} values of {frame.dtype} for {x.size} symbols; give one "
+                           "whole number each, or none")
     if noise_var is not None:
         noise_var = np.broadcast_to(np.asarray(noise_var, np.float64).ravel(), x.size) \
             if np.size(noise_var) in (1, x.size) else None
@@ -145,14 +150,16 @@ def _bits_of(x):
         if np.abs(x[:, None] - points).min(1).max() < 0.1 * spacing:
             return bits
     power = float(np.mean(np.abs(x) ** 2))
-    raise CaptureError(f"x (mean power {power:.3g}) lies on none of the constellations {', '.join(NAMES.values())} "
-                       "of unit power; scale it, and see diffusion.constellation(name) for the points")
+    raise CaptureError(f"x (mean power {power:.3g}) lies on none of the constellations "
+                       f"{', '.join(NAMES.values())} of unit power; scale it, and see "
+                       "diffusion.constellation(name) for the points")
 
 
 # ---- frames ----------------------------------------------------------------------------------------
 
 def _receiver(waveform, max_cfo, model):
-    """A function (samples, last) -> frames, and one from a frame and its payload to the bits on its carriers."""
+    """A function (samples, last) -> frames, and one from a frame and its payload to the bits on its
+    carriers."""
     if waveform == "native":
         rx, modem = compiled.native_receiver(max_cfo=max_cfo), compiled.native_modulator()
         if model:
@@ -205,12 +212,12 @@ def from_samples(chunks, waveform="native", packets=None, complete=False, most_f
         if len(found) >= most_frames:
             break
     if not found:
-        raise CaptureError(f"no {waveform} frame with a readable header is in the capture: check level, frequency "
-                           "and sample rate with `gr-diffusion replay`, or say --waveform")
+        raise CaptureError(f"no {waveform} frame with a readable header is in the capture: check level, "
+                           "frequency and sample rate with `gr-diffusion replay`, or say --waveform")
     counts = {b: sum(f["bits"] == b for f in found) for b in {f["bits"] for f in found}}
     bits = max(counts, key=counts.get)
-    problems = [] if len(counts) == 1 else [f"frames of {len(counts)} constellations: only those of {NAMES[bits]} "
-                                            "are used"]
+    problems = [] if len(counts) == 1 else [f"frames of {len(counts)} constellations: only those of "
+                                            f"{NAMES[bits]} are used"]
     shift = _shift(found, packets, complete)
     kept = []
     for f in found:
@@ -229,16 +236,17 @@ def from_samples(chunks, waveform="native", packets=None, complete=False, most_f
         f.update(index=sent.reshape(-1, bits) @ (1 << np.arange(bits)[::-1]), sent=sent, payload=payload)
         kept.append(f)
     if unknown:
-        problems.append(f"{unknown} of {len(found)} frames are not used: their CRC is wrong and what was sent is "
-                        "not known")
+        problems.append(f"{unknown} of {len(found)} frames are not used: their CRC is wrong and what was "
+                        "sent is not known")
     if not kept:
-        raise CaptureError("no frame has a good CRC, and the capture does not say what was sent: record with --send "
-                           "or --sent, or send a stronger code or a smaller constellation")
+        raise CaptureError("no frame has a good CRC, and the capture does not say what was sent: record with "
+                           "--send or --sent, or send a stronger code or a smaller constellation")
     points = compiled.qam(bits).points
     x = np.concatenate([points[f["index"]] for f in kept])
     y = np.concatenate([f["frame"].symbols for f in kept])
     noise = np.concatenate([f["frame"].symbol_noise for f in kept]).astype(np.float64)
-    return Known(x, y, noise, np.repeat(np.arange(len(kept)), [len(f["index"]) for f in kept]), bits, problems, kept,
+    return Known(x, y, noise, np.repeat(np.arange(len(kept)), [len(f["index"]) for f in kept]), bits,
+                 problems, kept,
                  waveform)
 
 

@@ -8,15 +8,17 @@ MOST_CHUNKS = 60000
 
 
 def split(data, payload, frames):
-    """Packets of a carousel: frame number, number of chunks, chunk; the file and its CRC-32 are the chunks."""
+    """Packets of a carousel: frame number, number of chunks, chunk; the file and its CRC-32 are the
+    chunks."""
     body = payload - PREFIX
     stream = data + zlib.crc32(data).to_bytes(4, "big")
     chunks = [stream[i:i + body] for i in range(0, len(stream), body)]
     if len(chunks) > MOST_CHUNKS:
-        raise ValueError(f"the file needs {len(chunks)} frames of {payload} bytes, {MOST_CHUNKS} at most: use a "
-                         "larger payload or a smaller file")
+        raise ValueError(f"the file needs {len(chunks)} frames of {payload} bytes, {MOST_CHUNKS} at most: "
+                         "use a larger payload or a smaller file")
     count = max(frames, len(chunks))
-    return [n.to_bytes(2, "big") + len(chunks).to_bytes(2, "big") + chunks[n % len(chunks)] for n in range(count)]
+    return [n.to_bytes(2, "big") + len(chunks).to_bytes(2, "big") + chunks[n % len(chunks)]
+            for n in range(count)]
 
 
 def join(packets):

@@ -2,9 +2,9 @@
 """A receiver fitted to a capture, taken only if it beats the linear receiver on frames it has not seen.
 
 Every fifth frame in turn is held out, the receiver is fitted to the others, and all held-out symbols together
-are compared: bits wrong, and the cross entropy of the soft bits. What is not better in both, in soft bits by one
-standard error (Breiman, Friedman, Olshen and Stone 1984, section 3.4.3), is not used: the model is then the linear
-receiver itself (symbols), or the classical path (frames of a waveform).
+are compared: bits wrong, and the cross entropy of the soft bits. What is not better in both, in soft bits by
+one standard error (Breiman, Friedman, Olshen and Stone 1984, section 3.4.3), is not used: the model is then
+the linear receiver itself (symbols), or the classical path (frames of a waveform).
 """
 from dataclasses import dataclass
 
@@ -70,7 +70,8 @@ def check_level(x, y):
     gain, error = gain_of(x, y)
     level = 20 * np.log10(max(abs(gain), 1e-15))
     if error > 10 or level < -60:
-        raise FitError("what was received has nothing to do with the known symbols: check their order and alignment")
+        raise FitError("what was received has nothing to do with the known symbols: check their order and "
+                       "alignment")
     if abs(level) > LARGEST_GAIN_DB:
         raise FitError(f"y is {level:+.1f} dB against x; receivers take symbols of unit power: scale y by "
                        f"{10 ** (-level / 20):.3g}, and the running stream likewise")
@@ -180,12 +181,12 @@ def guarded(rx, known, progress=lambda items: items):
 
 
 def judge(linear, fitted, name, evm_gain=None):
-    """(whether the fit is taken, why). Without the standard error a third of all fits to 50 symbols of a link that has
-    nothing to fit were taken, by chance, and cost up to .02 bit.
+    """(whether the fit is taken, why). Without the standard error a third of all fits to 50 symbols of a link
+    that has nothing to fit were taken, by chance, and cost up to .02 bit.
 
-    evm_gain: dB by which each held-out frame's EVM falls with the fit. Frames that carry nearly all bits already show
-    it there first: their soft bits are worth the most there is, but for a few. Then EVM may speak for a fit whose soft
-    bits are not worse beyond the 95% interval."""
+    evm_gain: dB by which each held-out frame's EVM falls with the fit. Frames that carry nearly all bits
+    already show it there first: their soft bits are worth the most there is, but for a few. Then EVM may
+    speak for a fit whose soft bits are not worse beyond the 95% interval."""
     difference = fitted.loss - linear.loss
     gain, spread = -float(difference.mean()), float(difference.std() / np.sqrt(difference.size))
     wrong, wrong_linear = fitted.errors, linear.errors

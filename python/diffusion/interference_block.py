@@ -13,17 +13,20 @@ class interference_receiver(symbol_block):
     block          symbols received at once; two windows of the law more on either side overlap
     rounds         turns between symbols and interference
 
-    The interference's power is estimated in every block. Tags "noise_var" and "snr" (dB) set the noise from their block
-    on. Port "cmd": a dictionary or pair with noise_var, snr or law (file). Delay: two windows of the law."""
+    The interference's power is estimated in every block. Tags "noise_var" and "snr" (dB) set the noise from
+    their block on. Port "cmd": a dictionary or pair with noise_var, snr or law (file). Delay: two windows of
+    the law."""
 
     def __init__(self, constellation="qam16", law=None, noise_var=0.01, block=1024, rounds=12):
         if not law:
-            raise ValueError("interference_receiver: law is missing; give the file that InterferenceLaw.save() wrote")
+            raise ValueError("interference_receiver: law is missing; give the file that "
+                             "InterferenceLaw.save() wrote")
         if not 64 <= int(block) <= 16384:
             raise ValueError(f"interference_receiver: block is {block}, use 64 to 16384")
         self._receiver = InterferenceReceiver(constellation, law, rounds)
         self._margin = 2 * self._receiver.law.window
-        symbol_block.__init__(self, "interference_receiver", int(block), int(block), self._receiver.bits, noise_var,
+        symbol_block.__init__(self, "interference_receiver", int(block), int(block), self._receiver.bits,
+                              noise_var,
                               self._margin)
         self._settings["law"] = self.set_law
 

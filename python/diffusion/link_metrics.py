@@ -26,7 +26,8 @@ class BlockSums:
         self.rows = np.concatenate([self.rows, rows])
         while len(self.rows) > self.limit:  # merge neighbours; an odd one at the end stays
             n = len(self.rows) // 2 * 2
-            self.rows = np.concatenate([self.rows[:n].reshape(-1, 2, self.rows.shape[1]).sum(1), self.rows[n:]])
+            self.rows = np.concatenate([self.rows[:n].reshape(-1, 2, self.rows.shape[1]).sum(1),
+                                        self.rows[n:]])
 
     def ratio(self, transform=lambda r: r):
         """(value, low, high) of column 0 over column 1, bootstrapped; low and high are None for < 2 rows."""
@@ -79,7 +80,8 @@ class LinkMetrics:
     def add_llrs(self, bits, llr):
         """Whole symbols: bits and LLRs (positive means 1) of length k bits_per_symbol."""
         self.add_bits(bits, llr > 0)
-        llr = np.clip(np.nan_to_num(llr.astype(float)), -1e4, 1e4)  # an infinite LLR that is wrong costs 14000 bits
+        # an infinite LLR that is wrong costs 14000 bits
+        llr = np.clip(np.nan_to_num(llr.astype(float)), -1e4, 1e4)
         signed = np.where(bits != 0, llr, -llr).reshape(-1, self.m)
         loss = np.logaddexp(0, -SCALES[None, :, None] * signed[:, None, :]).sum(2) / np.log(2)
         self.symbols["gmi"] += len(signed)
@@ -131,12 +133,13 @@ class link_metrics(gr.sync_block):
     left alone; a message without any of these, or with the wrong type, is logged and changes nothing.
 
     Message port "metrics", every `period` seconds (the figures at the end: last(), and the socket): a
-    dictionary of doubles. Each figure NAME comes with its 95% interval NAME_low, NAME_high (Wilson for rates, bootstrap over stretches for the rest;
-    absent while there is too little) and its counts:
+    dictionary of doubles. Each figure NAME comes with its 95% interval NAME_low, NAME_high (Wilson for rates,
+    bootstrap over stretches for the rest; absent while there is too little) and its counts:
       time (seconds since the start)
       ber, bits, bit_errors; per, frames, frame_errors; evm_db, evm_symbols; nmse_db, nmse_symbols;
       gmi (bits per symbol, after the best single scaling llr_scale), gmi_symbols
-    What was not measured is absent. With cumulative, figures are since the start, else since the last message.
+    What was not measured is absent. With cumulative, figures are since the start, else since the last
+    message.
 
     address: of a ZMQ PUB socket to bind, e.g. "tcp://127.0.0.1:5599" (empty: none). Each report is a
     message of two parts: the topic b"link_metrics" and the same dictionary as JSON text. Slow or absent
@@ -242,7 +245,8 @@ class link_metrics(gr.sync_block):
         if not pmt.is_null(get("crc_ok")):
             added.append((self._sums.add_frames, 1, int(not pmt.to_bool(get("crc_ok")))))
         elif not pmt.is_null(get("frames")):
-            added.append((self._sums.add_frames, pmt.to_long(get("frames")), pmt.to_long(get("frame_errors"))))
+            added.append((self._sums.add_frames, pmt.to_long(get("frames")),
+                          pmt.to_long(get("frame_errors"))))
         if not pmt.is_null(get("bits")):
             added.append((self._add_bit_count, pmt.to_long(get("bits")), pmt.to_long(get("bit_errors"))))
         if not added:

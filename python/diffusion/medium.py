@@ -60,7 +60,8 @@ class medium(gr.hier_block2):
     without fading if static. The input has unit mean power in its bursts.
     """
 
-    def __init__(self, snr_db=12.0, adc_bits=3, preset="mild", powers=(1.0,), fading=True, seed=0, settings=None,
+    def __init__(self, snr_db=12.0, adc_bits=3, preset="mild", powers=(1.0,), fading=True, seed=0,
+                 settings=None,
                  length_tag_key="packet_len"):
         gr.hier_block2.__init__(self, "medium", gr.io_signature(1, 1, gr.sizeof_gr_complex),
                                 gr.io_signature(1, 1, gr.sizeof_gr_complex))

@@ -64,7 +64,8 @@ def gmi_scale(bits, llr):
     """The single scaling of the LLRs that maximises the GMI (convex; golden section on a log axis)."""
     signed = np.where(np.asarray(bits) != 0, 1.0, -1.0) * np.asarray(llr, np.float64)
     ratio = (np.sqrt(5) - 1) / 2
-    # Hopelessly sure LLRs (a linear receiver's that saw no noise in few symbols) want far less than a thousandth.
+    # Hopelessly sure LLRs (a linear receiver's that saw no noise in few symbols) want far less than a
+    # thousandth.
     lo, hi = np.log(1e-3 / max(1.0, np.abs(signed).max(initial=0) / 100)), np.log(1e3)
     f = lambda u: _loss(signed, np.exp(u)).mean()
     a, b = hi - ratio * (hi - lo), lo + ratio * (hi - lo)
@@ -82,8 +83,8 @@ def gmi_scale(bits, llr):
 
 
 def gmi_scale_interval(bits, llr):
-    """(scale, lo, hi): gmi_scale with its 95% interval, the sandwich of an M-estimator (Huber 1967); symbols are
-    independent, bits of a symbol need not be."""
+    """(scale, lo, hi): gmi_scale with its 95% interval, the sandwich of an M-estimator (Huber 1967); symbols
+    are independent, bits of a symbol need not be."""
     scale = gmi_scale(bits, llr)
     signed = np.where(np.asarray(bits) != 0, 1.0, -1.0) * np.asarray(llr, np.float64)
     wrong = 1 / (1 + np.exp(np.clip(scale * signed, -700, 700)))
@@ -94,8 +95,9 @@ def gmi_scale_interval(bits, llr):
 
 
 def reliability(bits, llr, edges):
-    """(n, 5) for the bins between edges of the LLR: how many, mean claimed P(1), measured P(1), its Wilson interval. A
-    bit and its LLR count with both signs (an LLR of a 0 is one of the opposite sign for a 1), so bins are symmetric."""
+    """(n, 5) for the bins between edges of the LLR: how many, mean claimed P(1), measured P(1), its Wilson
+    interval. A bit and its LLR count with both signs (an LLR of a 0 is one of the opposite sign for a 1), so
+    bins are symmetric."""
     sign = np.where(np.asarray(bits).ravel() != 0, 1.0, -1.0)
     size, right = np.abs(np.asarray(llr, np.float64).ravel()), (np.asarray(llr).ravel() * sign > 0)
     at = np.digitize(size, edges) - 1
@@ -146,7 +148,8 @@ def mutual_information_samples(log_likelihood, index, pmf=None):
 
 
 def mutual_information_awgn(points, noise_var, pmf=None, n=100000, seed=1):
-    """(I, lo, hi) in bits: I(X;Y) of a constellation in complex AWGN of variance noise_var, by Monte Carlo."""
+    """(I, lo, hi) in bits: I(X;Y) of a constellation in complex AWGN of variance noise_var, by Monte
+    Carlo."""
     points = np.asarray(points)
     pmf = np.full(points.size, 1 / points.size) if pmf is None else np.asarray(pmf, np.float64)
     rng = np.random.default_rng(seed)

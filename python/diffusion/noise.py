@@ -2,8 +2,8 @@
 """Noise that is not Gaussian: its law learned from noise-only samples, for any constellation.
 
 The law is a Gaussian mixture, so its score is known in closed form at every level of the forward diffusion
-(lib/dsp/noise_law.h); maximum likelihood and denoising score matching of such a family have the same optimum. What a
-mixture costs against a network is nothing here: it is fitted in a second and needs no torch.
+(lib/dsp/noise_law.h); maximum likelihood and denoising score matching of such a family have the same optimum.
+What a mixture costs against a network is nothing here: it is fitted in a second and needs no torch.
 """
 import json
 from pathlib import Path
@@ -29,12 +29,13 @@ class NoiseLaw:
 
     @classmethod
     def fit(cls, noise, seed=1):
-        """Learned from noise-only samples, complex (n,), n >= 50 (500 are plenty for simple laws), as the receiver gets
-        them: after equaliser and gain, where symbols have unit power.
+        """Learned from noise-only samples, complex (n,), n >= 50 (500 are plenty for simple laws), as the
+        receiver gets them: after equaliser and gain, where symbols have unit power.
 
-        Families, the likeliest on held-out quarters of the samples is taken: one Gaussian, circular or elliptic; independent Laplacian rails;
-        a scale mixture of independent rails; one that hits both rails together (impulses); 4, 8 or 16 Gaussians
-        anywhere in the plane (carriers, synchronous interferers). About a second for 3000 samples."""
+        Families, the likeliest on held-out quarters of the samples is taken: one Gaussian, circular or
+        elliptic; independent Laplacian rails; a scale mixture of independent rails; one that hits both rails
+        together (impulses); 4, 8 or 16 Gaussians anywhere in the plane (carriers, synchronous interferers).
+        About a second for 3000 samples."""
         noise = _samples(noise)
         power = float(np.mean(np.abs(noise) ** 2))
         if power == 0:
@@ -101,7 +102,8 @@ class NoiseLaw:
         rng = np.random.default_rng(seed)
         state = self._law.state()
         parts = np.split(state[4:].reshape(-1, 6), [int(state[2])])
-        drawn = [part[rng.choice(len(part), n, p=part[:, 0] / part[:, 0].sum())] for part in parts if len(part)]
+        drawn = [part[rng.choice(len(part), n, p=part[:, 0] / part[:, 0].sum())] for part in parts
+                 if len(part)]
         if len(drawn) == 2:
             rails = [p[:, 1] + np.sqrt(p[:, 3]) * rng.standard_normal(n) for p in drawn]
             return rails[0] + 1j * rails[1]
@@ -148,11 +150,11 @@ def as_law(noise):
 
 
 def fit_in_noise(points, index, y, law, rounds=8):
-    """(symbol_law, level): centroids of the known symbols points[index] received as y in noise of that law, and E|d|^2
-    of the Gaussian distortion beyond it.
+    """(symbol_law, level): centroids of the known symbols points[index] received as y in noise of that law,
+    and E|d|^2 of the Gaussian distortion beyond it.
 
-    y is cleaned of its noise with the law's own score and the centroids are fitted to the rest, in turns: an impulse
-    weighs nothing, where least squares would follow it."""
+    y is cleaned of its noise with the law's own score and the centroids are fitted to the rest, in turns: an
+    impulse weighs nothing, where least squares would follow it."""
     y = np.asarray(y, np.complex128)
     levels = np.r_[0, np.geomspace(1e-4, 0.3, 12)]
     level, centroid = 0.0, points.astype(np.complex128)
@@ -199,8 +201,8 @@ def _centred(weights, variances):
 
 
 def _scale_weights(log_kernel, rounds=200):
-    """Weights of a mixture from (n, K) log kernels, by expectation maximisation from the flat start (which, stopped,
-    is smooth where the samples say little)."""
+    """Weights of a mixture from (n, K) log kernels, by expectation maximisation from the flat start (which,
+    stopped, is smooth where the samples say little)."""
     kernel = np.exp(log_kernel - log_kernel.max(1, keepdims=True))
     w = np.full(kernel.shape[1], 1 / kernel.shape[1])
     for _ in range(rounds):
@@ -276,7 +278,8 @@ class _Plane:
         self.size = size
 
     def fit(self, n, rng, starts=4):
-        """The likeliest of several starts: expectation maximisation finds the nearest optimum, not the best."""
+        """The likeliest of several starts: expectation maximisation finds the nearest optimum, not the
+        best."""
         laws = [self._climb(n, rng) for _ in range(starts)]
         return max(laws, key=lambda law: law.log_density(n).sum())
 

@@ -15,12 +15,12 @@ class ofdm_tx(gr.hier_block2):
     transmission: "burst" (length tags, tx_sob, tx_eob) or "continuous" (zeros between frames).
     amplitude: RMS of the samples of a frame; their peak is about four times that, so a radio whose
     converter ends at 1.0 wants 0.25. guard: zeros behind each frame, samples (-1: two OFDM symbols).
-    shaping_snr_db: None, or the SNR that shaped payloads are for (16-, 64-, 256-QAM): code and composition are
-    the best that a link 2 dB worse bears, and travel in the header.
-    pilots: of the payload's symbols, "full" (fft_len / 16 a symbol), "half" or "quarter"; what they leave carries
-    data. The receiver learns it from each header.
-    Message port "cmd": a dictionary with any of modulation, fec, amplitude, pilots, shaping_snr_db; so what a receiver
-    reports as snr_db, fed back, keeps the shaping right.
+    shaping_snr_db: None, or the SNR that shaped payloads are for (16-, 64-, 256-QAM): code and composition
+    are the best that a link 2 dB worse bears, and travel in the header.
+    pilots: of the payload's symbols, "full" (fft_len / 16 a symbol), "half" or "quarter"; what they leave
+    carries data. The receiver learns it from each header.
+    Message port "cmd": a dictionary with any of modulation, fec, amplitude, pilots, shaping_snr_db; so what a
+    receiver reports as snr_db, fed back, keeps the shaping right.
     """
 
     def __init__(self, packets="pdu", modulation="qpsk", fec="cc-1/2", transmission="burst", amplitude=1.0,
@@ -89,9 +89,9 @@ class ofdm_rx(gr.hier_block2):
     Output 0: payload bytes of frames whose CRC fits, as tagged packets (tags: length, frame, snr_db,
     evm_db, cfo). Output 1, with symbols=True: equalised payload symbols for a display.
     Message ports: "pdus" payloads; "metrics" a dictionary a frame; "frames" the same with the vectors of
-    every stage; "cmd" (in) a dictionary with any of model (the diffusion demapper with a file that `fit receiver`
-    wrote), estimator, demapper, estimator_model, demapper_model, compute_budget, data_aided_rounds,
-    time_tracking.
+    every stage; "cmd" (in) a dictionary with any of model (the diffusion demapper with a file that
+    `fit receiver` wrote), estimator, demapper, estimator_model, demapper_model, compute_budget,
+    data_aided_rounds, time_tracking.
 
     waveform: "native" (what ofdm_tx sends) or "stock" (what digital.ofdm_tx sends; ports and tags as those
     of digital.ofdm_rx: packet_length, packet_num, ofdm_sync_carr_offset). For "stock" the arguments of
@@ -101,16 +101,18 @@ class ofdm_rx(gr.hier_block2):
     estimator: ls, lmmse, nomp, sbl, diffusion. demapper: min-distance, map, diffusion. The models of the
     diffusion stages are shipped names or files; "" is the shipped one that fits.
     max_cfo: largest carrier offset searched, in subcarrier spacings.
-    compute_budget: while the receiver is behind, the diffusion estimator takes fewer of its steps (never below 1);
-    budget() counts, and so do the metrics (budget_steps, budget_reduced, ...). For live streams, not files.
-    data_aided_rounds (native): 0 to 3 rounds for frames whose CRC fails, in which what the decoder believes of each
-    symbol is a further pilot (None: 1). Costs nothing while frames arrive.
-    time_tracking (native): channels that move within a frame are followed, by a Wiener filter over delay and time.
+    compute_budget: while the receiver is behind, the diffusion estimator takes fewer of its steps (never
+    below 1); budget() counts, and so do the metrics (budget_steps, budget_reduced, ...). For live streams,
+    not files. data_aided_rounds (native): 0 to 3 rounds for frames whose CRC fails, in which what the decoder
+    believes of each symbol is a further pilot (None: 1). Costs nothing while frames arrive.
+    time_tracking (native): channels that move within a frame are followed, by a Wiener filter over delay and
+    time.
     """
 
     def __init__(self, waveform="native", estimator="lmmse", demapper="map", estimator_model="",
                  demapper_model="", fft_len=64, cp_len=16, max_payload=4096, max_cfo=2.0, symbols=False,
-                 length_tag_key=None, compute_budget=False, data_aided_rounds=None, time_tracking=True, **stock):
+                 length_tag_key=None, compute_budget=False, data_aided_rounds=None, time_tracking=True,
+                 **stock):
         if waveform not in WAVEFORMS:
             raise ValueError(f"ofdm_rx: waveform is '{waveform}', use native or stock")
         outputs = [gr.sizeof_char, gr.sizeof_gr_complex] if symbols else [gr.sizeof_char]
@@ -195,7 +197,8 @@ def _stock_core(stages, fft_len, cp_len, length_tag_key, packet_length_tag_key="
 
 
 def _default_sync_words(w):
-    """gr-digital's sync words for these carriers, where none are given; it draws them from numpy's generator."""
+    """gr-digital's sync words for these carriers, where none are given; it draws them from numpy's
+    generator."""
     import numpy as np
     from gnuradio.digital import ofdm_txrx
     carriers = (w.fft_len, w.occupied_carriers or ofdm_txrx._def_occupied_carriers,

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A file through any SoapySDR device: the transmitter that sends it round and round, the receiver that waits for it."""
+"""A file through any SoapySDR device: the transmitter that sends it round and round, the receiver that waits
+for it."""
 import math
 import threading
 import time
@@ -30,7 +31,8 @@ class Radio:
     lo_offset: float = None
 
     def open(self, direction):
-        return open_device(direction, self.device, self.rate, self.frequency, self.gain, self.antenna, self.bandwidth,
+        return open_device(direction, self.device, self.rate, self.frequency, self.gain, self.antenna,
+                           self.bandwidth,
                            self.lo_offset)
 
 
@@ -73,8 +75,8 @@ def frame_samples(settings, gap_s):
 
 def send(radio, settings, seconds=30.0, rounds=3, gap_s=0.004, amplitude=AMPLITUDE, stop=None,
          progress=lambda text: None):
-    """Transmits settings.file round and round, for so many seconds of signal and rounds at least; seconds None: until
-    stop (a threading.Event) is set. Returns what the command prints."""
+    """Transmits settings.file round and round, for so many seconds of signal and rounds at least; seconds
+    None: until stop (a threading.Event) is set. Returns what the command prints."""
     s = settings
     if not 0 <= gap_s <= 10:
         raise ValueError(f"the gap is {1000 * gap_s:g} ms, use 0 to 10000 ms")
@@ -146,10 +148,12 @@ def receive(radio, estimator="diffusion", demapper="diffusion", timeout=60.0, ma
     tb.stop()
     tb.wait()
     if not samples:
-        raise RadioError(f"device '{radio.device}' delivered no samples; try another --rate, or another USB port")
+        raise RadioError(f"device '{radio.device}' delivered no samples; try another --rate, or another USB "
+                         "port")
     data, medians = listener.assembly.data, listener.medians()
     return data, {"file_intact": data is not None, "bytes": len(data) if data is not None else None,
-                  "parts": there, "parts_needed": needed, "seconds": time.monotonic() - start, "samples": samples,
+                  "parts": there, "parts_needed": needed, "seconds": time.monotonic() - start,
+                  "samples": samples,
                   "frames": counters, "snr_db": medians["snr_db"], "evm_db": medians["evm_db"],
                   "cfo_hz": medians["cfo"] * radio.rate / 64 if medians["cfo"] is not None else None,
                   "overflows": overflows, "device": radio.device, "why": why if data is None else ""}
@@ -165,6 +169,7 @@ def sensor(block, name):
 
 def settings_of(file, modulation, fec, payload, radio):
     """link.Settings of what is sent, checked."""
-    s = Settings(file=file, modulation=modulation, fec=fec, payload=payload, rate=radio.rate, device=radio.device)
+    s = Settings(file=file, modulation=modulation, fec=fec, payload=payload, rate=radio.rate,
+                 device=radio.device)
     s.check()
     return s

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A recording through a receiver, frame by frame: the figures of the link's table, and annotations.
 
-Nothing here grows with the recording but counters, the payloads that arrived (once each) and LLRs up to a limit.
+Nothing here grows with the recording but counters, the payloads that arrived (once each) and LLRs up to a
+limit.
 """
 import time
 
@@ -166,5 +167,6 @@ def fitting(annotations, samples):
     out = []
     for a in sorted(annotations, key=lambda a: a["core:sample_start"]):
         if a["core:sample_start"] < samples:
-            out.append({**a, "core:sample_count": min(a["core:sample_count"], samples - a["core:sample_start"])})
+            out.append({**a, "core:sample_count": min(a["core:sample_count"],
+                                                      samples - a["core:sample_start"])})
     return out

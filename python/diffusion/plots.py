@@ -48,7 +48,8 @@ def channel(path, carriers, truth, estimates, title=""):
     for name, h in estimates.items():
         colour, marker = COLOURS.get(name), MARKERS.get(name)
         top.plot(cut(carriers), cut(db(h)), "--", color=colour, lw=1.4, label=name)
-        bottom.plot(cut(carriers), cut(db(h - truth)), "-", marker=marker, ms=3, color=colour, lw=1, label=name)
+        bottom.plot(cut(carriers), cut(db(h - truth)), "-", marker=marker, ms=3, color=colour, lw=1,
+                    label=name)
     top.set(xlabel="carrier", ylabel="|H|, dB", title="channel of one frame")
     bottom.set(xlabel="carrier", ylabel="|H estimate - H|, dB", title="error of the estimate")
     for ax in (top, bottom):
@@ -59,17 +60,20 @@ def channel(path, carriers, truth, estimates, title=""):
 
 
 def error_rates(path, curves, title=""):
-    """curves: {name: [(snr_db, per, (lo, hi), ber or None), ...]}: PER with intervals, BER before decoding."""
+    """curves: {name: [(snr_db, per, (lo, hi), ber or None), ...]}: PER with intervals, BER before
+    decoding."""
     figure, (left, right) = _axes(9.2, 4.2, 2)
     for name, points in curves.items():
         points = sorted(points)
         snr, per = [p[0] for p in points], np.array([p[1] for p in points])
         low, high = np.array([p[2] for p in points]).T
-        left.errorbar(snr, per, [np.maximum(per - low, 0), np.maximum(high - per, 0)], color=COLOURS.get(name),
+        left.errorbar(snr, per, [np.maximum(per - low, 0), np.maximum(high - per, 0)],
+                      color=COLOURS.get(name),
                       marker=MARKERS.get(name), ms=5, lw=1.4, capsize=3, label=name)
         known = [(p[0], p[3]) for p in points if p[3]]
         if known:
-            right.semilogy(*zip(*known), color=COLOURS.get(name), marker=MARKERS.get(name), ms=5, lw=1.4, label=name)
+            right.semilogy(*zip(*known), color=COLOURS.get(name), marker=MARKERS.get(name), ms=5, lw=1.4,
+                           label=name)
     left.set(xlabel="SNR, dB", ylabel="packet error rate", ylim=(-0.03, 1.03), title="PER, 95% intervals")
     right.set(xlabel="SNR, dB", ylabel="bit error rate", title="BER before decoding, detected frames")
     for ax in (left, right):

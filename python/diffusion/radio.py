@@ -19,7 +19,8 @@ class RadioError(RuntimeError):
 
 
 def soapy():
-    """gr-soapy, with the virtual radio's driver found wherever this package is installed, and room for its media."""
+    """gr-soapy, with the virtual radio's driver found wherever this package is installed, and room for its
+    media."""
     for folder in Path(__file__).resolve().parents:
         modules = folder / "SoapySDR/modules0.8"
         if list(modules.glob("*diffusionLoopback*")):
@@ -40,7 +41,8 @@ def driver_of(device):
 def open_device(direction, device, rate, frequency, gain=None, antenna=None, bandwidth=None, lo_offset=None):
     """A gr-soapy source ("rx") or sink ("tx") with these settings; None is the device's own choice.
 
-    lo_offset: Hz by which the LO is tuned aside, where the driver has a digital stage to bring it back (docs/hardware.md).
+    lo_offset: Hz by which the LO is tuned aside, where the driver has a digital stage to bring it back
+    (docs/hardware.md).
 
     Raises RadioError naming what the device refuses and what it has instead.
     """
@@ -50,10 +52,11 @@ def open_device(direction, device, rate, frequency, gain=None, antenna=None, ban
     what = {"rx": "reception", "tx": "transmission"}[direction]
     try:
         tuning = f"OFFSET={lo_offset:.17g}" if lo_offset else ""
-        block = (module.source if direction == "rx" else module.sink)(device, "fc32", 1, "", "", [tuning], [""])
+        block = (module.source if direction == "rx" else module.sink)(device, "fc32", 1, "", "", [tuning],
+                                                                      [""])
     except Exception as e:  # SoapySDR's errors come as several types
-        raise RadioError(f"device '{device}' cannot be opened for {what} ({e}); 'SoapySDRUtil --find' lists what "
-                         "is there, driver=loopback needs no hardware") from e
+        raise RadioError(f"device '{device}' cannot be opened for {what} ({e}); 'SoapySDRUtil --find' lists "
+                         "what is there, driver=loopback needs no hardware") from e
     _refuse_outside(block, "get_sample_rate_range", rate, "sample rate", "samples/s", device)
     _refuse_outside(block, "get_frequency_range", frequency, "frequency", "Hz", device)
     if gain is not None:
@@ -79,7 +82,8 @@ def _refuse_outside(block, question, value, name, unit, device):
     """gr-soapy only logs some of these; drivers that name no range may take anything."""
     try:
         ranges = getattr(block, question)(0)
-        ranges = [(r.minimum(), r.maximum()) for r in (ranges if isinstance(ranges, (list, tuple)) else [ranges])]
+        ranges = [(r.minimum(), r.maximum()) for r in (ranges if isinstance(ranges, (list, tuple))
+                                                       else [ranges])]
     except Exception:
         return
     known = [(low, high) for low, high in ranges if high > low or high > 0]

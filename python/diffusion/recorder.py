@@ -30,8 +30,8 @@ def state_of(source, settings):
 
 
 def samples_to_send(settings, waveform, packets, path):
-    """IQ of the packets with silence around, RMS AMPLITUDE within frames, into a file; returns their number. A file,
-    because ten minutes are five gigabytes."""
+    """IQ of the packets with silence around, RMS AMPLITUDE within frames, into a file; returns their number.
+    A file, because ten minutes are five gigabytes."""
     silence = np.zeros(int(LEAD_S * settings.rate), np.complex64)
     silence.tofile(path)
     tb = gr.top_block("transmission")
@@ -54,16 +54,19 @@ def _packets(settings):
 
 def record(name, settings, waveform="native", seconds=None, transmit=False, antenna=None, description="",
            annotate=True, overwrite=False, lo_offset=None):
-    """Records into name; returns what the command prints. settings: link.Settings with device and what is sent."""
+    """Records into name; returns what the command prints. settings: link.Settings with device and what is
+    sent."""
     s = settings
     if seconds is not None and not 0 < seconds * s.rate < 2 ** 40:
         raise ValueError(f"seconds is {seconds}, use a positive number")
     with tempfile.TemporaryDirectory(prefix="gr-diffusion-") as folder:
-        return _record(name, s, waveform, seconds, transmit, antenna, description, annotate, overwrite, lo_offset,
+        return _record(name, s, waveform, seconds, transmit, antenna, description, annotate, overwrite,
+                       lo_offset,
                        Path(folder) / "sent.c64")
 
 
-def _record(name, s, waveform, seconds, transmit, antenna, description, annotate, overwrite, lo_offset, scratch):
+def _record(name, s, waveform, seconds, transmit, antenna, description, annotate, overwrite, lo_offset,
+            scratch):
     details, sent, data, packets = {}, 0, None, None
     if s.file:
         data, packets = _packets(s)
@@ -71,7 +74,8 @@ def _record(name, s, waveform, seconds, transmit, antenna, description, annotate
         sent = samples_to_send(s, waveform, packets, scratch)
     count = int(seconds * s.rate) if seconds else (sent + int(TAIL_S * s.rate) if transmit else int(s.rate))
     source = open_device("rx", s.device, s.rate, s.frequency, s.rx_gain, antenna, lo_offset=lo_offset)
-    sink = open_device("tx", s.device, s.rate, s.frequency, s.tx_gain, lo_offset=lo_offset) if transmit else None
+    sink = open_device("tx", s.device, s.rate, s.frequency, s.tx_gain,
+                       lo_offset=lo_offset) if transmit else None
     if packets:
         whole = transmit and count >= sent
         details["sent"] = sent_description(packets, data, Path(s.file).name, {

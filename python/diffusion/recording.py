@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Recordings in the SigMF format: NAME.sigmf-data (samples) and NAME.sigmf-meta (JSON).
 
-Samples stream to and from the disk, so a recording may be larger than the memory. What was sent, the radio and
-its settings stand in the namespace "gr_diffusion" of the global object. Needs the package sigmf from PyPI.
+Samples stream to and from the disk, so a recording may be larger than the memory. What was sent, the radio
+and its settings stand in the namespace "gr_diffusion" of the global object. Needs the package sigmf from
+PyPI.
 """
 import base64
 import binascii
@@ -34,8 +35,8 @@ def _sigmf():
     try:
         import sigmf
     except ImportError as e:
-        raise RecordingError("recordings need the package sigmf: './run record' and './run replay' install it, "
-                             "elsewhere pip install 'sigmf==1.2.10' 'numpy<2'") from e
+        raise RecordingError("recordings need the package sigmf: './run record' and './run replay' install "
+                             "it, elsewhere pip install 'sigmf==1.2.10' 'numpy<2'") from e
     return sigmf
 
 
@@ -70,7 +71,8 @@ def sent_description(packets, data, name, settings):
     settings: modulation, fec, payload and the like; with transmitted=True the recording holds the whole
     transmission, so that packets without any trace count as lost.
     """
-    sent = {"file": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "packets": len(packets),
+    sent = {"file": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(),
+            "packets": len(packets),
             **settings}
     if len(data) <= LARGEST_SENT:
         sent["data"] = base64.b64encode(data).decode()
@@ -84,7 +86,8 @@ class recording_sink(gr.sync_block):
     A tag rx_time inside the stream (the radio lost samples) begins a new capture. close() completes it.
     """
 
-    def __init__(self, path, rate, frequency, count, hardware="", description="", details=None, overwrite=False):
+    def __init__(self, path, rate, frequency, count, hardware="", description="", details=None,
+                 overwrite=False):
         gr.sync_block.__init__(self, "recording_sink", [np.complex64], [])
         self.path = stem(path)
         self._rate, self._frequency, self._left = float(rate), float(frequency), int(count)
@@ -136,8 +139,10 @@ class recording_sink(gr.sync_block):
         """Completes the metadata; annotations: dictionaries with core:sample_start, in order."""
         self._out.close()
         self.metadata["annotations"] = list(annotations)
-        own = {"samples": self.count, "peak": self.peak, "rms": float(np.sqrt(self.power / max(1, self.count)))}
-        self.metadata["global"].update({f"{SPACE}:{key}": value for key, value in {**own, **(details or {})}.items()})
+        own = {"samples": self.count, "peak": self.peak,
+               "rms": float(np.sqrt(self.power / max(1, self.count)))}
+        self.metadata["global"].update({f"{SPACE}:{key}": value
+                                        for key, value in {**own, **(details or {})}.items()})
         if self.error is None:
             self.metadata["global"]["core:sha512"] = self._hash.hexdigest()
         write_metadata(self.path, self.metadata)
@@ -198,7 +203,8 @@ class Recording:
 
 
 def open_recording(path, datatype=None, rate=None, check=True):
-    """Opens a recording. With datatype (and rate) the metadata is not looked at: what is left when it is lost.
+    """Opens a recording. With datatype (and rate) the metadata is not looked at: what is left when it is
+    lost.
 
     Usable in part: a truncated data file (to its last whole sample), a wrong checksum, annotations beyond the
     end; problems says so. check: read all data once and compare its SHA-512.

@@ -10,8 +10,9 @@ Wire format, version 2. A message is four frames, all numbers little endian:
     3  request, reply: complex64 symbols; error: UTF-8 text, at most 1000 bytes; ping, pong: empty
 
 kind is one of request 1, reply 2, error 3, ping 4, pong 5. A reply repeats the sequence number, the model
-and the number of symbols. At most 2^20 symbols and 2^16 values of state; a socket takes no larger frame. Whoever
-receives anything else drops it: nothing is ever unpickled, and sizes are checked before they are used.
+and the number of symbols. At most 2^20 symbols and 2^16 values of state; a socket takes no larger frame.
+Whoever receives anything else drops it: nothing is ever unpickled, and sizes are checked before they are
+used.
 """
 import struct
 import threading
@@ -189,7 +190,8 @@ class Client:
 
     def _request(self, worker, y, noise_var, steps):
         sequence = self._next()
-        frames = pack(REQUEST, sequence, self.model, len(y), noise_var, steps, self.state, np.ascontiguousarray(y, "<c8"))
+        frames = pack(REQUEST, sequence, self.model, len(y), noise_var, steps, self.state,
+                      np.ascontiguousarray(y, "<c8"))
         try:
             worker.socket.send_multipart(frames, flags=zmq.NOBLOCK)
         except zmq.Again:
@@ -226,7 +228,8 @@ class Client:
             if others:
                 del pending[sequence]
                 other = others[sequence % len(others)]
-                pending[self._request(other, y[first:last], noise_var, steps)] = (first, last, other, deadline)
+                pending[self._request(other, y[first:last], noise_var,
+                                      steps)] = (first, last, other, deadline)
                 self.counters["resent"] += 1
 
     def _receive(self, pending, out, wait_ms):

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Receiver for links with memory: symbols behind a power amplifier whose output depends on its past.
 
-A waveform regressor, learned or polynomial, sees the amplifier but not the symbols. This receiver is a deterministic
-posterior sampler over the symbols: a sequence denoiser gives the first waveform estimate; then, in turns, the symbols'
-posterior mean at the matched noise level (the prior's x0 estimate) is remodulated, sent through a model of the
-amplifier, and what is left of the received samples corrects the symbols. numpy and the engine; no torch.
+A waveform regressor, learned or polynomial, sees the amplifier but not the symbols. This receiver is a
+deterministic posterior sampler over the symbols: a sequence denoiser gives the first waveform estimate; then,
+in turns, the symbols' posterior mean at the matched noise level (the prior's x0 estimate) is remodulated,
+sent through a model of the amplifier, and what is left of the received samples corrects the symbols. numpy
+and the engine; no torch.
 """
 import zipfile
 
@@ -21,11 +22,12 @@ FORWARD = (24, 5, 1, False)  # taps, order, cross of a fitted amplifier
 
 
 def load_model(name):
-    """{"description", "denoiser", "amplifier"} of a model that `train memory` wrote: a path, or a shipped name. The
-    networks are the engine's."""
+    """{"description", "denoiser", "amplifier"} of a model that `train memory` wrote: a path, or a shipped
+    name. The networks are the engine's."""
     found = _native.model(str(name))
     if found.task != "sequence":
-        raise ValueError(f"model '{name}' is for the task '{found.task}', a SequenceReceiver needs one for 'sequence'")
+        raise ValueError(f"model '{name}' is for the task '{found.task}', a SequenceReceiver needs one for "
+                         "'sequence'")
     return {"description": found.description, "denoiser": _native.sequence_net(str(name), "denoiser"),
             "amplifier": _native.sequence_net(str(name), "amplifier")}
 
@@ -35,7 +37,8 @@ class SequenceReceiver:
 
     waveform: OfdmWaveform or PulseWaveform; constellation: name ("qam64") of a square one.
     model: what `train memory` made of that amplifier ("seq-dpa200"), or None: then fit() first.
-    rounds: of data consistency at most, it stops when nothing moves; 0 is one decision after the first estimate."""
+    rounds: of data consistency at most, it stops when nothing moves; 0 is one decision after the first
+    estimate."""
 
     def __init__(self, waveform, constellation, model=None, rounds=6):
         self.waveform, self.rounds = waveform, int(rounds)
@@ -58,10 +61,12 @@ class SequenceReceiver:
             self._model_noise = 10 ** (self.model["description"]["measured"]["amplifier"]["validation_nmse_db"] / 10)
 
     def fit(self, x, y):
-        """A receiver for the amplifier that turned the known waveform x (complex (n,), unit power, n >= 2000) into y.
+        """A receiver for the amplifier that turned the known waveform x (complex (n,), unit power, n >= 2000)
+        into y.
 
-        Two thirds of the samples fit, the last third chooses: first estimate by the model's denoiser (if there is one)
-        or by a memory polynomial, model of the amplifier by the model's network or a polynomial."""
+        Two thirds of the samples fit, the last third chooses: first estimate by the model's denoiser (if
+        there is one) or by a memory polynomial, model of the amplifier by the model's network or a
+        polynomial."""
         x, y = _complex(x, "x"), _complex(y, "y")
         if x.size != y.size or x.size < LEAST:
             raise ValueError(f"x has {x.size} and y {y.size} samples; give as many of each, {LEAST} or more")
@@ -74,7 +79,8 @@ class SequenceReceiver:
         y = y / other.gain
         a, b = slice(0, 2 * x.size // 3), slice(2 * x.size // 3, x.size)
         candidates = [(e, Regression(*shape, weight=1e-8).fit(x[a], y[a])) for e, shape in
-                      (("polynomial", FORWARD), ("polynomial", (24, 4, 0, False)), ("polynomial", (12, 3, 0, False)))]
+                      (("polynomial", FORWARD), ("polynomial", (24, 4, 0, False)),
+                       ("polynomial", (12, 3, 0, False)))]
         if self.model is not None:
             candidates.append(("network", self.model["amplifier"]))
         errors = [np.mean(np.abs(f(x[b]) - y[b])[64:] ** 2) for _, f in candidates]
@@ -94,11 +100,13 @@ class SequenceReceiver:
         x, y = self._known
         polynomial = self.choice == "polynomial"
         np.savez(path, x=x.astype(np.complex64), y=y.astype(np.complex64), gain=self.gain, choice=self.choice,
-                 model_noise=self._model_noise, shape=np.array(self._forward.shape if polynomial else (), int),
+                 model_noise=self._model_noise, shape=np.array(self._forward.shape if polynomial else (),
+                                                               int),
                  weights=self._forward.w if polynomial else np.zeros(0))
 
     def with_fit(self, path):
-        """A copy with a fit that save_fit() wrote; one that chose the network needs a receiver with that model."""
+        """A copy with a fit that save_fit() wrote; one that chose the network needs a receiver with that
+        model."""
         other = SequenceReceiver.__new__(SequenceReceiver)
         other.__dict__.update(self.__dict__)
         other._cache = {}
@@ -110,7 +118,8 @@ class SequenceReceiver:
         except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as e:
             raise ValueError(f"{path} is no saved fit of a SequenceReceiver: {e}") from None
         if other.choice not in ("polynomial", "network") or x.shape != y.shape or x.ndim != 1 or not all(
-                np.isfinite(v).all() for v in (x, y, weights, other.gain, other._model_noise)) or not other.gain:
+                np.isfinite(v).all() for v in (x, y, weights, other.gain,
+                                               other._model_noise)) or not other.gain:
             raise ValueError(f"{path} is no saved fit of a SequenceReceiver: its numbers do not fit together")
         if other.choice == "network" and self.model is None:
             raise ValueError(f"{path} stands on a model's network; give the receiver that model")
@@ -147,14 +156,15 @@ class SequenceReceiver:
         return self._cache["inverse"](residual)
 
     def __call__(self, y, noise_var):
-        """(symbols, llr): posterior means complex64 (n,) and LLRs float32 (n, bits), most significant bit first, positive
-        means 1. y: complex, whole blocks of the waveform; noise_var: E|n|^2 of its samples, without the ADC's."""
+        """(symbols, llr): posterior means complex64 (n,) and LLRs float32 (n, bits), most significant bit
+        first, positive means 1. y: complex, whole blocks of the waveform; noise_var: E|n|^2 of its samples,
+        without the ADC's."""
         result = self.receive(y, noise_var)
         return result["symbols"].astype(np.complex64), result["llr"].astype(np.float32)
 
     def receive(self, y, noise_var):
-        """A dictionary: symbols, llr, waveform (posterior mean, unit power), linear (symbols before the prior's decision,
-        over their gain), variance (of those), first (the first waveform estimate)."""
+        """A dictionary: symbols, llr, waveform (posterior mean, unit power), linear (symbols before the
+        prior's decision, over their gain), variance (of those), first (the first waveform estimate)."""
         y = _complex(y, "y")
         if self.choice is None:
             raise ValueError("nothing is known of the amplifier yet: give a model, or fit() known samples")
@@ -185,7 +195,8 @@ class SequenceReceiver:
         return self._result(first, observed, prior)
 
     def demap(self, waveform):
-        """What receive() gives, of a waveform estimate of unit power from elsewhere, with one decision and no amplifier."""
+        """What receive() gives, of a waveform estimate of unit power from elsewhere, with one decision and no
+        amplifier."""
         return self._result(waveform, *self._decide(waveform))
 
     def _decide(self, waveform):
@@ -208,7 +219,8 @@ class SequenceReceiver:
             part = slice(a, a + 8192)
             logs = -np.abs(z[part, None] - self.points) ** 2 / variance[part, None]
             for k in range(self.bits):
-                out[part, k] = (logsumexp(logs[:, table[:, k] == 1], 1) - logsumexp(logs[:, table[:, k] == 0], 1))
+                out[part, k] = (logsumexp(logs[:, table[:, k] == 1], 1) -
+                                logsumexp(logs[:, table[:, k] == 0], 1))
         return np.clip(out, -87, 87)
 
 
@@ -257,8 +269,9 @@ class Prior:
 
 
 def cell_innovation(y, predicted, variance, grid):
-    """What a quantized sample y says beyond its prediction (circular Gaussian of that variance): the mean within the
-    cell less the prediction, scaled to respond with slope 1 (the output step of GAMP, Rangan 2011)."""
+    """What a quantized sample y says beyond its prediction (circular Gaussian of that variance): the mean
+    within the cell less the prediction, scaled to respond with slope 1 (the output step of GAMP, Rangan
+    2011)."""
     sigma = np.sqrt(variance / 2)
     out, shrink = [], []
     for seen, mean in ((y.real, predicted.real), (y.imag, predicted.imag)):
@@ -268,7 +281,8 @@ def cell_innovation(y, predicted, variance, grid):
         flip = a + b > 0  # the tail that does not cancel
         a, b = np.where(flip, -b, a), np.where(flip, -a, b)
         log_mass = log_ndtr(b) + np.log1p(-np.exp(np.minimum(log_ndtr(a) - log_ndtr(b), -1e-12)))
-        density = lambda t: np.exp(np.where(np.isfinite(t), -t * t / 2, -np.inf) - log_mass) / np.sqrt(2 * np.pi)
+        density = lambda t: np.exp(np.where(np.isfinite(t), -t * t / 2, -np.inf) -
+                                   log_mass) / np.sqrt(2 * np.pi)
         pa, pb = density(a), density(b)
         first = pa - pb
         product = lambda t, p: np.where(np.isfinite(t), t, 0) * p
@@ -281,7 +295,8 @@ def cell_innovation(y, predicted, variance, grid):
 def _complex(values, name):
     values = np.asarray(values)
     if values.ndim != 1 or values.dtype.kind not in "fciu":
-        raise ValueError(f"{name} has shape {values.shape} and dtype {values.dtype}; give complex samples (n,)")
+        raise ValueError(f"{name} has shape {values.shape} and dtype {values.dtype}; give complex samples "
+                         "(n,)")
     values = values.astype(np.complex128)
     if not np.isfinite(values).all():
         raise ValueError(f"{name} holds samples that are not finite; leave such blocks out")

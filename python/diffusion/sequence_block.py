@@ -15,16 +15,20 @@ class sequence_receiver(symbol_block):
     fit            file of SequenceReceiver.save_fit(), or ""; model or fit must be there
     noise_var      E|n|^2 of the samples, without the converter's
     rounds         of data consistency at most, 0 to 20
-    align_tag      a tag of this key starts a block: samples before it that fill no block are skipped; "": the first
+    align_tag      a tag of this key starts a block: samples before it that fill no block are skipped; "": the
+    first
                    sample starts the first block
 
-    Without a fit the amplifier's linear gain must be 1. Tags "noise_var" and "snr" (dB, of a waveform of power 1) set the
-    noise from their block on. Port "cmd": a dictionary or pair with noise_var, snr or fit. Delay: one block."""
+    Without a fit the amplifier's linear gain must be 1. Tags "noise_var" and "snr" (dB, of a waveform of
+    power 1) set the noise from their block on. Port "cmd": a dictionary or pair with noise_var, snr or fit.
+    Delay: one block."""
 
-    def __init__(self, waveform, constellation="qam64", model="", fit="", noise_var=0.01, rounds=6, align_tag=""):
+    def __init__(self, waveform, constellation="qam64", model="", fit="", noise_var=0.01, rounds=6,
+                 align_tag=""):
         receiver = SequenceReceiver(waveform, constellation, model or None, rounds)
         if not (model or fit):
-            raise ValueError("sequence_receiver: nothing is known of the amplifier; give a model (seq-dpa200) or a fit")
+            raise ValueError("sequence_receiver: nothing is known of the amplifier; give a model "
+                             "(seq-dpa200) or a fit")
         samples, symbols = waveform.block
         symbol_block.__init__(self, "sequence_receiver", samples, symbols, receiver.bits, noise_var)
         self._receiver, self._align = receiver, str(align_tag)

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An LDPC code around shaper_bc and deshaper_cb, in a flowgraph: amplitude shaping (Boecherer, Steiner and Schulte 2015).
+"""An LDPC code around shaper_bc and deshaper_cb, in a flowgraph: amplitude shaping (Boecherer, Steiner and
+Schulte 2015).
 
-One block of the shaper is one code word of 16200 bits. shaped_parity puts the word's parity bits into the signs of its last
-symbols, which the shaper's packets leave free (payload()): signs are equally likely anyway, so the word keeps its
-composition. shaped_decoder takes the soft bits of a demapper that knows the prior, decodes, and hands corrected symbols with
-the tag "shaping" to deshaper_cb; what SNR it saw goes out as messages for the shaper and the demapper.
+One block of the shaper is one code word of 16200 bits. shaped_parity puts the word's parity bits into the
+signs of its last symbols, which the shaper's packets leave free (payload()): signs are equally likely anyway,
+so the word keeps its composition. shaped_decoder takes the soft bits of a demapper that knows the prior,
+decodes, and hands corrected symbols with the tag "shaping" to deshaper_cb; what SNR it saw goes out as
+messages for the shaper and the demapper.
 
-    bits, packets of payload() -> shaper_bc -> shaped_parity -> link -> soft_demapper_cf -> shaped_decoder -> deshaper_cb
+    bits, packets of payload() -> shaper_bc -> shaped_parity -> link -> soft_demapper_cf -> shaped_decoder ->
+    deshaper_cb
 """
 import numpy as np
 import pmt
@@ -26,7 +29,8 @@ class _Words:
         self.symbols = self.code.n // self.width
         self.parity_symbols = (self.code.n - self.code.k) // 2
         if self.parity_symbols > self.symbols:
-            raise ValueError(f"code {code} has more parity bits than a word of {self.grid.size}-QAM has signs; use a higher rate")
+            raise ValueError(f"code {code} has more parity bits than a word of {self.grid.size}-QAM has "
+                             "signs; use a higher rate")
         self.core = shaper_core(model, self.symbols)
         at = np.arange(self.code.n).reshape(self.symbols, self.width)
         self.parity = at[self.symbols - self.parity_symbols:][:, [0, self.width // 2]].ravel()
@@ -57,7 +61,8 @@ def shaped_payload_bits(model="ps-qam64", code="11/15", snr_db=15.0):
 
 
 class shaped_parity(gr.sync_block):
-    """Words of shaped symbols in and out; tags pass. Blocks of shaper_bc must have words' length (symbols())."""
+    """Words of shaped symbols in and out; tags pass. Blocks of shaper_bc must have words' length
+    (symbols())."""
 
     def __init__(self, model="ps-qam64", code="11/15"):
         gr.sync_block.__init__(self, "shaped_parity", [np.complex64], [np.complex64])
@@ -71,7 +76,8 @@ class shaped_parity(gr.sync_block):
         w, n = self._words, len(outputs[0])
         for at in range(0, n, w.symbols):
             x = inputs[0][at:at + w.symbols]
-            index = _index_of(self.get_tags_in_range(0, self.nitems_read(0) + at, self.nitems_read(0) + at + 1), w)
+            index = _index_of(self.get_tags_in_range(0, self.nitems_read(0) + at,
+                                                     self.nitems_read(0) + at + 1), w)
             if index is None:  # no word begins here: nothing to put parity to
                 outputs[0][at:at + w.symbols] = x
                 continue
@@ -81,14 +87,16 @@ class shaped_parity(gr.sync_block):
 
 
 class shaped_decoder(gr.basic_block):
-    """Inputs: soft bits (tags scaled by a demapper or not at all do not matter) and the received symbols with their tags
-    "shaping". Output: the symbols of the decoded words. Messages: "snr" (snr_db . dB less margin_db, for what changes until it is heeded), "noise" (noise_var . E|n|^2)."""
+    """Inputs: soft bits (tags scaled by a demapper or not at all do not matter) and the received symbols with
+    their tags "shaping". Output: the symbols of the decoded words. Messages: "snr" (snr_db . dB less
+    margin_db, for what changes until it is heeded), "noise" (noise_var . E|n|^2)."""
 
     def __init__(self, model="ps-qam64", code="11/15", iterations=50, margin_db=0.0):
         gr.basic_block.__init__(self, "shaped_decoder", [np.float32, np.complex64], [np.complex64])
         self._words, self._iterations, self._margin = _Words(model, code), int(iterations), float(margin_db)
         self.set_output_multiple(self._words.symbols)
-        self.set_relative_rate(1.0 / self._words.width)  # so that the buffer before it holds two words of soft bits
+        # so that the buffer before it holds two words of soft bits
+        self.set_relative_rate(1.0 / self._words.width)
         self.set_tag_propagation_policy(gr.TPP_DONT)
         for port in ("snr", "noise"):
             self.message_port_register_out(pmt.intern(port))
@@ -111,7 +119,9 @@ class shaped_decoder(gr.basic_block):
             self.untagged += 1
             outputs[0][:w.symbols] = y
         else:
-            decoded, used = w.code.decode(np.concatenate([llr[w.information], llr[w.parity]]).astype(np.float32), self._iterations)
+            decoded, used = w.code.decode(np.concatenate([llr[w.information],
+                                                          llr[w.parity]]).astype(np.float32),
+                                          self._iterations)
             self.failed += int(used[0] == 0)
             self.compositions.add(index)
             bits = np.zeros(w.code.n, np.uint8)
@@ -119,7 +129,8 @@ class shaped_decoder(gr.basic_block):
             x = w.core.points(index)[w.labels(w.fill(bits))]
             outputs[0][:w.symbols] = x
             noise_var = max(float(np.mean(np.abs(np.nan_to_num(y) - x) ** 2)), 1e-9)
-            for port, key, value in (("snr", "snr_db", -10 * np.log10(noise_var) - self._margin), ("noise", "noise_var", noise_var)):
+            for port, key, value in (("snr", "snr_db", -10 * np.log10(noise_var) - self._margin),
+                                     ("noise", "noise_var", noise_var)):
                 self.message_port_pub(pmt.intern(port), pmt.cons(pmt.intern(key), pmt.from_double(value)))
         for t in tags:
             self.add_item_tag(0, self.nitems_written(0), t.key, t.value)

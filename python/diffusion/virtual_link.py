@@ -2,8 +2,8 @@
 """The main job's way over the virtual radio: this process receives, another one transmits.
 
 Everything between the two processes' samples is the virtual radio's own doing, by its device arguments: DAC,
-amplifier, IQ imbalance, DC and phase noise of the transmitter, path loss, Rayleigh taps drawn for every burst, noise,
-ADC. In lockstep pacing no sample is lost and the same seed gives the same samples.
+amplifier, IQ imbalance, DC and phase noise of the transmitter, path loss, Rayleigh taps drawn for every
+burst, noise, ADC. In lockstep pacing no sample is lost and the same seed gives the same samples.
 """
 import itertools
 import os
@@ -28,10 +28,11 @@ _numbers = itertools.count()
 
 
 def device_arguments(settings, medium, seed):
-    """(transmitter's arguments and gain, receiver's arguments and gain) of the medium that the settings describe.
+    """(transmitter's arguments and gain, receiver's arguments and gain) of the medium that the settings
+    describe.
 
-    Levels: the frames leave at 0 dBm mean power (the amplifier's back-off counts from there); the receive gain
-    puts the ADC's full scale where the in-process medium has it, by the mean received power.
+    Levels: the frames leave at 0 dBm mean power (the amplifier's back-off counts from there); the receive
+    gain puts the ADC's full scale where the in-process medium has it, by the mean received power.
     """
     s = settings
     powers = power_profile(s.taps)
@@ -74,7 +75,8 @@ class VirtualLink:
         self.close()
 
     def transmit(self, points, waveform, packets, seed):
-        """[(iq, [(first sample, taps) of each frame])] for each of the settings, all from one transmission."""
+        """[(iq, [(first sample, taps) of each frame])] for each of the settings, all from one
+        transmission."""
         medium = f"link-{os.getpid()}-{next(_numbers)}"
         (device, gain), _ = device_arguments(points[0], medium, seed)
         receivers = [device_arguments(s, medium, seed)[1] for s in points]
@@ -91,7 +93,8 @@ class VirtualLink:
     def transmit_over(self, settings, waveform, packets):
         """IQ of one transmission over the virtual radio as settings.device has it, in its own pacing."""
         s = settings
-        captures, _ = self._run(s, waveform, packets, s.device, s.tx_gain, [(s.device, s.rx_gain)], lockstep=False)
+        captures, _ = self._run(s, waveform, packets, s.device, s.tx_gain, [(s.device, s.rx_gain)],
+                                lockstep=False)
         return captures[0]
 
     def _run(self, settings, waveform, packets, device, gain, receivers, lockstep):
@@ -127,8 +130,8 @@ class VirtualLink:
             if count != seen:
                 seen, moved = count, time.monotonic()
             if time.monotonic() - moved > PATIENCE_S:
-                raise RadioError(f"no sample came from the transmitter's process for {PATIENCE_S} s; is another "
-                                 "program transmitting on this medium?")
+                raise RadioError(f"no sample came from the transmitter's process for {PATIENCE_S} s; is "
+                                 "another program transmitting on this medium?")
             time.sleep(0.005)
 
     @staticmethod

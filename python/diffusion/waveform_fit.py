@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What two radios do to the native OFDM waveform, fitted to frames whose payload is known.
 
-Every error e of an equalised carrier is explained, by least squares over all frames, by what the known samples t of
-the transmitter say it sends beside the carriers (t, t*, t|t|^2, t|t|^4, t*|t|^2; see lib/dsp/waveform_correction.h)
-and by the image and the DC that the receiver adds to its samples r. Receiver first; then the frames are received
-again without its share, and the transmitter's is fitted to what is left.
+Every error e of an equalised carrier is explained, by least squares over all frames, by what the known
+samples t of the transmitter say it sends beside the carriers (t, t*, t|t|^2, t|t|^4, t*|t|^2; see
+lib/dsp/waveform_correction.h) and by the image and the DC that the receiver adds to its samples r. Receiver
+first; then the frames are received again without its share, and the transmitter's is fitted to what is left.
 """
 import numpy as np
 
@@ -78,7 +78,8 @@ def _equations(grid, f, points, read):
 
 
 def regress(frames, bits, read=None):
-    """Complex coefficients of the columns (5 of the transmitter; with read: image and DC of the receiver too)."""
+    """Complex coefficients of the columns (5 of the transmitter; with read: image and DC of the receiver
+    too)."""
     grid, points = _Grid(), compiled.qam(bits).points
     step = max(1, len(frames) // MOST_FRAMES)
     gram, right = 0, 0
@@ -105,8 +106,8 @@ def numbers(image, dc, terms):
 def correction(known, load, held_out):
     """The 14 numbers, fitted to the frames of a capture.
 
-    known: capture.Known of it; load(condition) -> the same with the samples passed through condition(x) first;
-    held_out(offset) -> whether to leave the frame that begins there alone."""
+    known: capture.Known of it; load(condition) -> the same with the samples passed through condition(x)
+    first; held_out(offset) -> whether to leave the frame that begins there alone."""
     bits = known.bits_per_symbol
     learn = [f for f in known.frames if not held_out(f["frame"].sync.offset)]
     first = regress(learn, bits, known.read)
@@ -132,7 +133,8 @@ def held_out_of(known, folds=5):
 
 
 def paired(known, other, held_out):
-    """(bits (n, m), LLRs of known, LLRs of other) of the held-out frames; a frame that other lacks tells nothing."""
+    """(bits (n, m), LLRs of known, LLRs of other) of the held-out frames; a frame that other lacks tells
+    nothing."""
     again = {int(round(int(f["frame"].sync.offset) / SYMBOL)): f for f in other.frames}
     bits, mine, theirs, m = [], [], [], known.bits_per_symbol
     for f in known.frames:

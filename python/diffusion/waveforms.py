@@ -6,8 +6,8 @@ import numpy as np
 class OfdmWaveform:
     """OFDM without guard interval: `tones` (integers, negative below the carrier) of nfft, one symbol each.
 
-    groups: for tones whose constellation is scaled by an unknown real gain, drawn anew in each OFDM symbol, the group of
-    each tone (tones of a group share the gain); None: all gains are 1."""
+    groups: for tones whose constellation is scaled by an unknown real gain, drawn anew in each OFDM symbol,
+    the group of each tone (tones of a group share the gain); None: all gains are 1."""
 
     def __init__(self, nfft, tones, groups=None):
         self.nfft, self.tones = int(nfft), np.asarray(tones, int)
@@ -19,8 +19,8 @@ class OfdmWaveform:
 
     @classmethod
     def dpa200(cls, known_gains=False):
-        """The waveform of the measured amplifier pa-dpa200: 10 channels of 20 MHz at 800 Msample/s, 59 tones of 312.5 kHz
-        each, every channel scaled anew in each OFDM symbol."""
+        """The waveform of the measured amplifier pa-dpa200: 10 channels of 20 MHz at 800 Msample/s, 59 tones
+        of 312.5 kHz each, every channel scaled anew in each OFDM symbol."""
         first = -317 + 64 * np.arange(10)
         tones = (first[:, None] + np.arange(59)).ravel()
         return cls(2560, tones, None if known_gains else np.repeat(np.arange(10), 59))
@@ -48,13 +48,13 @@ class OfdmWaveform:
 
 
 class PulseWaveform:
-    """Single carrier with root raised cosine pulses: `sps` samples a symbol, `span` symbols long, in a block of
-    `symbols` symbols."""
+    """Single carrier with root raised cosine pulses: `sps` samples a symbol, `span` symbols long, in a block
+    of `symbols` symbols."""
 
     def __init__(self, sps=4, rolloff=0.25, span=24, symbols=1024):
         if not (2 <= sps <= 32 and 0 < rolloff <= 1 and 4 <= span <= 128 and symbols >= 1):
-            raise ValueError(f"sps {sps}, rolloff {rolloff}, span {span}, symbols {symbols}: use 2 to 32, up to 1, 4 to "
-                             "128, 1 or more")
+            raise ValueError(f"sps {sps}, rolloff {rolloff}, span {span}, symbols {symbols}: use 2 to 32, up "
+                             "to 1, 4 to 128, 1 or more")
         self.sps, self.symbols = int(sps), int(symbols)
         t = np.arange(-span * sps // 2, span * sps // 2 + 1) / sps
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -78,7 +78,8 @@ class PulseWaveform:
 
     def demodulate(self, samples):
         rows = np.reshape(samples, (-1, self.block[0]))
-        out = [np.convolve(row, self.pulse[::-1])[self.tail:self.tail + self.symbols * self.sps:self.sps] for row in rows]
+        out = [np.convolve(row, self.pulse[::-1])[self.tail:self.tail + self.symbols * self.sps:self.sps]
+               for row in rows]
         return np.concatenate(out) / np.sqrt(self.sps)
 
     def gain_groups(self, count):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The compute budget in flowgraphs: it engages with a backlog, not behind a slow consumer or before a slow producer,
-and never when it is off. No times are asserted: streams are long enough for any machine."""
+"""The compute budget in flowgraphs: it engages with a backlog, not behind a slow consumer or before a slow
+producer, and never when it is off. No times are asserted: streams are long enough for any machine."""
 import time
 
 import numpy as np
@@ -71,7 +71,8 @@ def test_slow_producer_leaves_the_steps():
 
 
 def test_fewer_steps_are_those_of_that_number():
-    """What comes out at the end of a backlog is what a block with that number of steps gives; the law stays."""
+    """What comes out at the end of a backlog is what a block with that number of steps gives; the law
+    stays."""
     y = symbols(4096)
     known = np.asarray(diffusion.constellation("qam16"))[np.arange(512) % 16]
     fit = diffusion.Receiver("rx-qam16").fit(known, known * (1.05 + 0.02j) + y[:512] * 0.05, 0.01).state()
@@ -123,7 +124,8 @@ def test_channel_estimator():
     h = np.exp(-2j * np.pi * 2 * np.arange(-32, 32) / 64) * 0.8
     frame = np.concatenate([one * h, two * h, two * h]).astype(np.complex64)
     for on in (True, False):
-        block = diffusion.ofdm_channel_estimator_vcvc("ce-ofdm64", one, two, 1, compute_budget=on, noise_var=1e-3)
+        block = diffusion.ofdm_channel_estimator_vcvc("ce-ofdm64", one, two, 1, compute_budget=on,
+                                                      noise_var=1e-3)
         tb, taps = gr.top_block(), blocks.vector_sink_c(64)
         head = blocks.head(8 * 64, 9000)
         tb.connect(blocks.vector_source_c(frame.tolist(), True, 64), head, block, blocks.null_sink(8 * 64))

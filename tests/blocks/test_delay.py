@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The delay of each block in samples, as docs/real-time.md lists it: a known symbol goes in at one place, and comes
-out at that place plus the delay."""
+"""The delay of each block in samples, as docs/real-time.md lists it: a known symbol goes in at one place, and
+comes out at that place plus the delay."""
 import numpy as np
 import pytest
 
@@ -35,7 +35,8 @@ def test_denoiser_has_none(mode):
 
 def test_demapper_has_none():
     points = np.asarray(diffusion.constellation("qam16"))
-    llr = through(diffusion.soft_demapper_cf("rx-qam16", 0.01), one_symbol_differs(points), blocks.vector_sink_f)
+    llr = through(diffusion.soft_demapper_cf("rx-qam16", 0.01), one_symbol_differs(points),
+                  blocks.vector_sink_f)
     bits = (llr.reshape(N, 4) > 0).astype(int)
     assert list(np.flatnonzero((bits != bits[0]).any(1))) == [AT]
 
@@ -64,13 +65,15 @@ def test_channel_estimator_has_none():
 
 
 def test_receiver_is_sure_within_the_stated_samples():
-    """A frame comes out when its last sample is in, or the synchroniser's latency behind its start, whichever is later."""
+    """A frame comes out when its last sample is in, or the synchroniser's latency behind its start, whichever
+    is later."""
     modulator, receiver = diffusion.native_modulator(), diffusion.native_receiver()
     frame = modulator(bytes(range(96)))
     silence = np.zeros(3000, np.complex64)
     rng = np.random.default_rng(2)
     noise = lambda n: (0.01 * (rng.standard_normal((n, 2)) @ [1, 1j])).astype(np.complex64)  # noqa: E731
-    x = np.concatenate([noise(1000) + silence[:1000], frame + noise(frame.size), noise(3000)]).astype(np.complex64)
+    x = np.concatenate([noise(1000) + silence[:1000], frame + noise(frame.size),
+                        noise(3000)]).astype(np.complex64)
     arrived = None
     for end in range(0, x.size, 20):
         if receiver(x[end:end + 20]):

@@ -10,7 +10,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = sorted((ROOT / "grc").glob("*.block.yml"))
 EXAMPLES = sorted(p for p in (ROOT / "examples").rglob("*.grc")
-                  if p.stem != "rtl_tcp_receiver" or Path("/usr/share/gnuradio/grc/blocks/rtlsdr_source.block.yml").exists())
+                  if p.stem != "rtl_tcp_receiver"
+                  or Path("/usr/share/gnuradio/grc/blocks/rtlsdr_source.block.yml").exists())
 
 
 @pytest.mark.parametrize("path", BLOCKS, ids=lambda p: p.stem)

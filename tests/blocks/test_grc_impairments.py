@@ -13,12 +13,14 @@ def block(name, kind, **parameters):
 
 
 def compile_graph(folder, blocks, connections):
-    graph = {"options": {"parameters": {"id": "graph", "generate_options": "no_gui", "output_language": "python"},
+    graph = {"options": {"parameters": {"id": "graph", "generate_options": "no_gui",
+                                        "output_language": "python"},
                          "states": {"state": "enabled", "coordinate": [0, 0]}},
              "blocks": blocks, "connections": connections, "metadata": {"file_format": 1}}
     path = folder / "graph.grc"
     path.write_text(yaml.safe_dump(graph))
-    done = subprocess.run([sys.executable, "/usr/bin/grcc", "-o", str(folder), str(path)], capture_output=True,
+    done = subprocess.run([sys.executable, "/usr/bin/grcc", "-o", str(folder), str(path)],
+                          capture_output=True,
                           text=True, timeout=120)
     assert (folder / "graph.py").is_file(), done.stdout + done.stderr
     text = (folder / "graph.py").read_text()
@@ -30,9 +32,11 @@ def compile_graph(folder, blocks, connections):
 def test_impairments_from_a_preset_and_custom_with_a_live_slider(tmp_path):
     text, graph = compile_graph(tmp_path, [
         block("samp_rate", "variable", value="1e6"), block("backoff", "variable", value="3"),
-        block("source", "blocks_null_source", type="complex"), block("sink", "blocks_null_sink", type="complex"),
+        block("source", "blocks_null_source", type="complex"),
+        block("sink", "blocks_null_sink", type="complex"),
         block("first", "diffusion_impairments_cc", preset="reference-s2"),
-        block("second", "diffusion_impairments_cc", preset="custom", pa="saleh", backoff_db="backoff", cfo_hz="100"),
+        block("second", "diffusion_impairments_cc", preset="custom", pa="saleh", backoff_db="backoff",
+              cfo_hz="100"),
     ], [["source", "0", "first", "0"], ["first", "0", "second", "0"], ["second", "0", "sink", "0"]])
     assert graph.first.get("kappa_tx") == 0.05 and graph.first.get("sample_rate") == 1e6
     assert graph.second.pa() == "saleh" and graph.second.get("cfo_hz") == 100

@@ -68,7 +68,8 @@ def test_saleh_curves():
     assert pa.saturation == pytest.approx(r[np.argmax(np.abs(y))], abs=3e-3)  # the grid's step
 
 
-@pytest.mark.parametrize("pa", [diffusion.power_amplifier.rapp(2, 1, 0.25), diffusion.power_amplifier.saleh()])
+@pytest.mark.parametrize("pa", [diffusion.power_amplifier.rapp(2, 1, 0.25),
+                                diffusion.power_amplifier.saleh()])
 @pytest.mark.parametrize("backoff", [0, 3, 12])
 def test_backoff_scales_the_drive_and_keeps_small_signal_gain(pa, backoff):
     x = noise(2000)
@@ -76,13 +77,15 @@ def test_backoff_scales_the_drive_and_keeps_small_signal_gain(pa, backoff):
     native = pa(x * np.float32(pa.saturation * 10 ** (-backoff / 20)))
     pa.set_backoff(backoff)
     y = pa(x)
-    np.testing.assert_allclose(y, native / (pa.saturation * 10 ** (-backoff / 20) * pa.gain), rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(y, native / (pa.saturation * 10 ** (-backoff / 20) * pa.gain), rtol=2e-5,
+                               atol=1e-6)
     assert pa(np.array([1e-4], np.complex64))[0] == pytest.approx(1e-4, rel=1e-4)
 
 
 @pytest.mark.parametrize("pa, law", [
     ("rapp", lambda u: 1 / (1 + u ** 4) ** 0.25 * np.exp(0.25j * u ** 2 / (1 + u ** 2))),
-    ("saleh", lambda u: 1 / (1 + u ** 2) * np.exp(1j * 4.0033 / 1.1517 * u ** 2 / (1 + 9.1040 / 1.1517 * u ** 2))),
+    ("saleh",
+     lambda u: 1 / (1 + u ** 2) * np.exp(1j * 4.0033 / 1.1517 * u ** 2 / (1 + 9.1040 / 1.1517 * u ** 2))),
 ])
 def test_bussgang_gain_for_gaussian_input(pa, law):
     backoff, n = 5, 300000
@@ -100,7 +103,8 @@ def test_reference_s2_warps_the_constellation_as_written():
     radio = diffusion.impairments("reference-s2", seed=3)
     radio.renormalise(QAM16)
     g, phi = 10 ** (1 / 20), np.radians(5)
-    x = QAM16.real + 1j * g * (QAM16.imag * np.cos(phi) + QAM16.real * np.sin(phi)) + 0.05 * (1 + 1j) / np.sqrt(2)
+    x = QAM16.real + 1j * g * (QAM16.imag * np.cos(phi) + QAM16.real *
+                               np.sin(phi)) + 0.05 * (1 + 1j) / np.sqrt(2)
     u = np.abs(x) / 10 ** (3 / 20)
     x = x / (1 + u ** 4) ** 0.25 * np.exp(0.25j * u ** 2 / (1 + u ** 2))
     x /= np.sqrt(np.mean(np.abs(x) ** 2))
@@ -120,7 +124,8 @@ def test_iid_phase_noise_rms():
 @pytest.mark.parametrize("linewidth, rate", [(100, 1e6), (2000, 200e3)])
 def test_wiener_phase_noise_has_its_linewidth(linewidth, rate):
     n = 400000
-    y = run(diffusion.impairments_cc(sample_rate=rate, linewidth_hz=linewidth, seed=6), np.ones(n, np.complex64))
+    y = run(diffusion.impairments_cc(sample_rate=rate, linewidth_hz=linewidth, seed=6),
+            np.ones(n, np.complex64))
     steps = np.angle(y[1:] * np.conj(y[:-1])).astype(float)
     expected = 2 * np.pi * linewidth / rate
     assert abs(np.var(steps) / expected - 1) < 4 * np.sqrt(2 / n)
@@ -189,7 +194,8 @@ def gmp_reference(branches, x):
     return sum(c * at(d) * np.abs(at(d + e)) ** k for d, e, cs in branches for k, c in enumerate(cs))
 
 
-BRANCHES = [(0, 0, [1, 0.02j, -0.1 + 0.03j]), (1, 0, [0.1j, 0, 0.02]), (2, -1, [0, 0.01]), (0, 3, [0, -0.02j])]
+BRANCHES = [(0, 0, [1, 0.02j, -0.1 + 0.03j]), (1, 0, [0.1j, 0, 0.02]), (2, -1, [0, 0.01]),
+            (0, 3, [0, -0.02j])]
 
 
 def test_memory_polynomial_matches_its_definition_and_limits_beyond_the_fit(tmp_path):
@@ -210,7 +216,8 @@ def test_memory_polynomial_matches_its_definition_and_limits_beyond_the_fit(tmp_
     drive = 10 ** (-10 / 20)
     quiet = noise(3000, 2) * np.float32(0.5)
     limited = quiet * drive / np.maximum(np.abs(quiet * drive), 1)
-    np.testing.assert_allclose(pa(quiet), gmp_reference(BRANCHES, limited) / (drive * (0.9 + 0.1j)), atol=3e-6)
+    np.testing.assert_allclose(pa(quiet), gmp_reference(BRANCHES, limited) / (drive * (0.9 + 0.1j)),
+                               atol=3e-6)
 
 
 def coefficient_file(**changes):
@@ -251,8 +258,10 @@ def test_malformed_coefficients_are_refused_and_the_amplifier_stays(tmp_path, te
 
 
 @pytest.mark.parametrize("key, value", [
-    ("iq_gain_db", float("nan")), ("backoff_db", 99), ("smoothness", 0), ("phase_noise_deg", -1), ("kappa_tx", -0.1),
-    ("sample_rate", 0), ("signal_power", -1), ("cfo_hz", float("inf")), ("iq_phase_deg", "5"), ("order", "up"),
+    ("iq_gain_db", float("nan")), ("backoff_db", 99), ("smoothness", 0), ("phase_noise_deg", -1),
+    ("kappa_tx", -0.1),
+    ("sample_rate", 0), ("signal_power", -1), ("cfo_hz", float("inf")), ("iq_phase_deg", "5"),
+    ("order", "up"),
     ("nonsense", 1.0), ("linewidth_hz", -1)])
 def test_bad_settings_are_named(key, value):
     with pytest.raises(ValueError, match=key):
@@ -266,12 +275,14 @@ def test_unknown_preset_is_named():
 
 def test_a_random_radio_follows_its_seed():
     radios = [diffusion.impairments("random", seed=s) for s in (1, 1, 2)]
-    drawn = [[r.get(k) for k in ("iq_gain_db", "iq_phase_deg", "dc", "backoff_db", "kappa_tx")] for r in radios]
+    drawn = [[r.get(k) for k in ("iq_gain_db", "iq_phase_deg", "dc", "backoff_db", "kappa_tx")]
+             for r in radios]
     assert drawn[0] == drawn[1] and drawn[0] != drawn[2]
     many = [diffusion.impairments("random", seed=s) for s in range(300)]
     for key, low, high in (("iq_gain_db", -1, 1), ("backoff_db", 3, 9), ("kappa_rx", 0.01, 0.05)):
         values = [r.get(key) for r in many]
-        assert low <= min(values) < low + 0.1 * (high - low) and high - 0.1 * (high - low) < max(values) <= high
+        assert low <= min(values) < low + 0.1 * (high -
+                                                 low) and high - 0.1 * (high - low) < max(values) <= high
 
 
 def test_presets_exist_and_do_something():
@@ -289,7 +300,8 @@ def test_messages_change_settings_and_bad_ones_do_nothing():
     tb.start()
     post = lambda message: block.to_basic_block()._post(pmt.intern("cmd"), message)
     pair = lambda key, value: pmt.cons(pmt.intern(key), value)
-    for message in (pmt.from_double(3), pmt.PMT_NIL, pair("pa", pmt.from_long(3)), pair("pa", pmt.intern("none")),
+    for message in (pmt.from_double(3), pmt.PMT_NIL, pair("pa", pmt.from_long(3)),
+                    pair("pa", pmt.intern("none")),
                     pair("cfo_hz", pmt.intern("x")), pair("cfo_hz", pmt.PMT_NIL), pair("preset", pmt.PMT_T),
                     pair("iq_gain_db", pmt.from_double(float("nan"))), pair("kappa_tx", pmt.from_double(-1)),
                     pmt.cons(pmt.from_long(1), pmt.from_long(2)), pmt.make_u8vector(4, 0)):
@@ -302,7 +314,8 @@ def test_messages_change_settings_and_bad_ones_do_nothing():
         time.sleep(0.01)
     tb.stop()
     tb.wait()
-    assert (block.get("backoff_db"), block.get("iq_gain_db"), block.get("cfo_hz"), block.pa()) == (9, 2, 1000, "saleh")
+    assert (block.get("backoff_db"), block.get("iq_gain_db"), block.get("cfo_hz"),
+            block.pa()) == (9, 2, 1000, "saleh")
 
 
 def test_not_finite_samples_stay_single():
@@ -313,7 +326,8 @@ def test_not_finite_samples_stay_single():
     clean[[20, 50, 90]] = 0
     for pa in ("rapp", "saleh"):
         block = diffusion.impairments_cc("harsh", pa=pa, seed=2)
-        np.testing.assert_array_equal(run(block, bad), run(diffusion.impairments_cc("harsh", pa=pa, seed=2), clean))
+        np.testing.assert_array_equal(run(block, bad), run(diffusion.impairments_cc("harsh", pa=pa, seed=2),
+                                                           clean))
         assert block.not_finite() == 3
     huge = np.full(10, 3e38 + 3e38j, np.complex64)
     for pa in ("rapp", "saleh"):
@@ -324,7 +338,8 @@ def test_what_the_documentation_says_of_gr_channels_holds():
     from gnuradio import channels
     x = np.zeros(200000, np.complex64)
     y = run(channels.channel_model(0.3, 0, 1.0, [1], 5), x)
-    assert abs(np.mean(np.abs(y) ** 2) / 0.09 - 1) < 4 / np.sqrt(x.size)  # noise voltage: RMS of complex noise
+    # noise voltage: RMS of complex noise
+    assert abs(np.mean(np.abs(y) ** 2) / 0.09 - 1) < 4 / np.sqrt(x.size)
     tone_in = tone(4096, 300)
     y = run(channels.impairments(-200, 0, 0, 0, 0, 100 / 4096, 0, 0), tone_in)
     assert np.argmax(np.abs(np.fft.fft(y))) == 300  # its frequency offset is undone at its output

@@ -70,12 +70,14 @@ def test_what_it_catches(y, noise_var, reason):
 
 
 def test_tags_say_where():
-    """A tag on the first symbol that passed as it came, with the reason, and an empty one on the first that did not."""
+    """A tag on the first symbol that passed as it came, with the reason, and an empty one on the first that
+    did not."""
     good, bad = noisy(QAM16, 20), noisy(diffusion.constellation("qpsk"), 20, seed=2)
     for block, rate in ((diffusion.denoiser_cc("rx-qam16", 0.01, 0, "exact"), 1),
                         (diffusion.soft_demapper_cf("rx-qam16", 0.01), 4)):
         tb, sink = gr.top_block(), blocks.vector_sink_c() if rate == 1 else blocks.vector_sink_f()
-        source = blocks.vector_source_c(np.concatenate([good[:4096], bad[:20000], np.resize(good, 80000)]).tolist())
+        source = blocks.vector_source_c(np.concatenate([good[:4096], bad[:20000],
+                                                        np.resize(good, 80000)]).tolist())
         tb.connect(source, block, sink)
         tb.run()
         tags = [t for t in sink.tags() if pmt.symbol_to_string(t.key) == "guard"]
@@ -88,8 +90,10 @@ def test_it_recovers():
     good, bad = noisy(QAM16, 20), noisy(diffusion.constellation("qpsk"), 20, seed=2)
     block = diffusion.denoiser_cc("rx-qam16", 0.01, 0, "exact")
     out, events = run(block, np.concatenate([good[:4000], bad[:20000], np.resize(good, 80000)]))
-    assert [e["alarm"] for e in events] == [True, False] and block.guard_reason() == "" and block.guard_alarms() == 1
-    assert np.abs(out[-1000:] - QAM16[np.abs(out[-1000:, None] - QAM16).argmin(1)]).mean() < 0.02  # denoised again
+    assert [e["alarm"]
+            for e in events] == [True, False] and block.guard_reason() == "" and block.guard_alarms() == 1
+    # denoised again
+    assert np.abs(out[-1000:] - QAM16[np.abs(out[-1000:, None] - QAM16).argmin(1)]).mean() < 0.02
 
 
 def test_soft_bits_fall_back_to_the_gaussian_demapper():
@@ -106,7 +110,8 @@ def test_soft_bits_fall_back_to_the_gaussian_demapper():
 
 
 @pytest.mark.parametrize("block", [lambda: diffusion.denoiser_cc("rx-qam16", 0.01, 0, "exact", guard=False),
-                                   lambda: diffusion.soft_demapper_cf("rx-qam16", 0.01, "exact", guard=False)])
+                                   lambda: diffusion.soft_demapper_cf("rx-qam16", 0.01, "exact",
+                                                                      guard=False)])
 def test_off_means_off(block):
     block = block()
     run(block, noisy(diffusion.constellation("qpsk"), 20),
@@ -142,12 +147,14 @@ def test_no_alarm_on_fitted_hardware(name, bits):
 
 
 def test_random_hardware_is_borne():
-    """Drawn links, fitted from 300 known symbols, and the same constellation not fitted over mild hardware."""
+    """Drawn links, fitted from 300 known symbols, and the same constellation not fitted over mild
+    hardware."""
     assert study.false_alarms(links=40, seed=3)["rate"] == 0
 
 
 def test_a_change_between_tests_is_seen():
-    """Long after the start, tests are rare in a fast stream; the moments of what lies between bring one at once."""
+    """Long after the start, tests are rare in a fast stream; the moments of what lies between bring one at
+    once."""
     guard = diffusion.input_guard(diffusion.symbol_law(QAM16), (-10, 35))
     guard.set_noise_var(0.01)
     guard.feed(np.resize(noisy(QAM16, 20), 500_000))
@@ -157,7 +164,8 @@ def test_a_change_between_tests_is_seen():
 
 
 @pytest.mark.parametrize("fault, reason", [
-    (lambda hw, y: 2 * y, "shape"), (lambda hw, y: 0.5 * y, "shape"), (lambda hw, y: np.sign(y.real) * 0.7 + 0j, "shape"),
+    (lambda hw, y: 2 * y, "shape"), (lambda hw, y: 0.5 * y, "shape"),
+    (lambda hw, y: np.sign(y.real) * 0.7 + 0j, "shape"),
 ], ids=["+6 dB", "-6 dB", "bpsk"])
 def test_faults_before_a_converter(fault, reason):
     """A link fitted behind a 3-bit converter: how often its levels occur is all there is to see."""
@@ -173,7 +181,8 @@ def test_faults_before_a_converter(fault, reason):
 
 
 def test_dense_constellations_take_more_blocks():
-    """64-QAM into rx-qpsk looks like noise, block by block; errors of many blocks have too few outliers for that."""
+    """64-QAM into rx-qpsk looks like noise, block by block; errors of many blocks have too few outliers for
+    that."""
     law = diffusion.Receiver("rx-qpsk").law
     guard = diffusion.input_guard(law, (-10, 35))
     guard.set_sparing(False)

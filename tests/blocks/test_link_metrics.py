@@ -66,7 +66,8 @@ def test_frames_from_messages_and_nonsense_is_ignored():
     post = lambda m: block.to_basic_block()._post(pmt.intern("frames"), m)
     d = lambda **kw: pmt.to_pmt({k: v for k, v in kw.items()})
     for nonsense in (pmt.PMT_NIL, pmt.intern("x"), pmt.from_double(1), d(other=1), d(crc_ok=3), d(frames=2),
-                     d(frames=2, frame_errors=5), d(bits=-1, bit_errors=0), pmt.cons(pmt.PMT_NIL, pmt.PMT_NIL),
+                     d(frames=2, frame_errors=5), d(bits=-1, bit_errors=0),
+                     pmt.cons(pmt.PMT_NIL, pmt.PMT_NIL),
                      d(bits="many", bit_errors=0), pmt.make_u8vector(3, 1)):
         post(nonsense)
     for ok in [True] * 7 + [False]:
@@ -78,7 +79,8 @@ def test_frames_from_messages_and_nonsense_is_ignored():
     tb.stop()
     tb.wait()
     figures = block.last()
-    assert (figures["frames"], figures["frame_errors"], figures["bits"], figures["bit_errors"]) == (18, 4, 1000, 7)
+    assert (figures["frames"], figures["frame_errors"], figures["bits"],
+            figures["bit_errors"]) == (18, 4, 1000, 7)
     assert figures["per"] == pytest.approx(4 / 18) and figures["ber"] == 0.007
     message = pmt.to_python(debug.get_message(debug.num_messages() - 1))
     assert message["frames"] == 18 and all(isinstance(v, float) for v in message.values())
@@ -134,7 +136,8 @@ def test_zmq_subscriber_gets_the_same_as_json():
 
 
 @pytest.mark.parametrize("args, name", [(("sinr",), "measure"), (("gmi", 0), "bits_per_symbol"),
-                                        (("ber", 1, 0), "period"), (("ber", 1, 1.0, True, "here"), "address")])
+                                        (("ber", 1, 0), "period"),
+                                        (("ber", 1, 1.0, True, "here"), "address")])
 def test_bad_settings_are_named(args, name):
     with pytest.raises(ValueError, match=f"link_metrics: {name} is|link_metrics: {name} '"):
         diffusion.link_metrics(*args)

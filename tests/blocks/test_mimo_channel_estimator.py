@@ -97,7 +97,8 @@ def test_settings_and_messages(link):
 
 
 @pytest.mark.parametrize(
-    "pilots, says", [([], "no multiple"), ([1] * 65, "no multiple"), ([0] * 64, "zero"), ([float("inf")] * 64, "NaN")]
+    "pilots, says", [([], "no multiple"), ([1] * 65, "no multiple"), ([0] * 64, "zero"),
+                     ([float("inf")] * 64, "NaN")]
 )
 def test_bad_pilots_are_named(pilots, says):
     with pytest.raises(ValueError, match=says):
@@ -112,7 +113,8 @@ def test_classical_methods_and_changing_between_them(link, method):
     h, _ = run(block, y)
     np.testing.assert_array_equal(h.astype(np.complex64), diffusion.Estimator(MODEL, method)(y, p, 0.1)[0])
     block.set_method("diffusion")
-    np.testing.assert_array_equal(run(block, y)[0].astype(np.complex64), diffusion.Estimator(MODEL)(y, p, 0.1)[0])
+    np.testing.assert_array_equal(run(block, y)[0].astype(np.complex64),
+                                  diffusion.Estimator(MODEL)(y, p, 0.1)[0])
     with pytest.raises(ValueError, match="none of ls"):
         block.set_method("magic")
     post = block.to_basic_block()._post

@@ -65,7 +65,8 @@ def test_llr_convention_is_that_of_gnuradio(name):
     agree = np.mean(np.sign(ours[sure]) == np.sign(theirs[sure]))
     assert agree > 0.97  # the stock decoder takes a noise power of its own
     sent = metrics.labels(bits)[index].ravel()
-    assert np.mean((theirs > 0) == sent) > 0.7 and np.mean((ours > 0) == sent) > 0.7  # positive means bit 1, most significant bit first
+    # positive means bit 1, most significant bit first
+    assert np.mean((theirs > 0) == sent) > 0.7 and np.mean((ours > 0) == sent) > 0.7
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -108,7 +109,8 @@ def test_own_noise_estimate(snr_db):
 def running(block, seconds=0):
     """A flowgraph that never ends, to talk to the block in it."""
     tb = gr.top_block()
-    tb.held = [blocks.vector_source_c([0.3 + 0.3j] * 100, True), blocks.throttle(8, 1e6), block, blocks.null_sink(8)]
+    tb.held = [blocks.vector_source_c([0.3 + 0.3j] * 100, True), blocks.throttle(8, 1e6), block,
+               blocks.null_sink(8)]
     if isinstance(block, diffusion.soft_demapper_cf):
         tb.held[-1] = blocks.null_sink(4)
     tb.connect(*tb.held)
@@ -134,7 +136,8 @@ def test_messages_swap_fit_and_noise_and_bad_ones_keep_the_old(make, tmp_path):
     tb = running(block)
     bad_file = tmp_path / "broken.safetensors"
     bad_file.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00notjson!")
-    bad = [pmt.PMT_NIL, pmt.from_long(3), pair("model", pmt.intern("rx-none")), pair("model", pmt.from_long(1)),
+    bad = [pmt.PMT_NIL, pmt.from_long(3), pair("model", pmt.intern("rx-none")),
+           pair("model", pmt.from_long(1)),
            pair("model", pmt.intern(str(bad_file))), pair("model", pmt.intern("ce-ofdm64")),
            pair("fit", pmt.init_f64vector(3, [0, 0, 0])), pair("fit", pmt.intern("x")),
            pair("noise_var", pmt.from_double(0)), pair("noise_var", pmt.from_double(float("nan"))),
@@ -175,13 +178,16 @@ def test_fitted_block_beats_the_unfitted_one_over_bad_hardware():
     plain, fitted = (diffusion.soft_demapper_cf("rx-qam16", noise_var) for _ in range(2))
     fitted.set_fit(fit.state().tolist())
     bits = metrics.labels(4)[index]
-    errors = [metrics.ber(bits, run(b, y, sink=blocks.vector_sink_f).reshape(-1, 4))[0] for b in (plain, fitted)]
+    errors = [metrics.ber(bits, run(b, y, sink=blocks.vector_sink_f).reshape(-1, 4))[0]
+              for b in (plain, fitted)]
     assert errors[1] < 0.3 * errors[0]
 
 
 @pytest.mark.parametrize("args, message", [
-    (("rx-none",), "rx-none"), (("rx-qam16", 0.0), "noise_var is 0"), (("rx-qam16", float("nan")), "noise_var is nan"),
-    (("rx-qam16", 0.1, -1), "steps is -1"), (("rx-qam16", 0.1, 0, "fast"), "mode 'fast'"), (("ce-ofdm64",), "receiver")])
+    (("rx-none",), "rx-none"), (("rx-qam16", 0.0), "noise_var is 0"),
+    (("rx-qam16", float("nan")), "noise_var is nan"),
+    (("rx-qam16", 0.1, -1), "steps is -1"), (("rx-qam16", 0.1, 0, "fast"), "mode 'fast'"),
+    (("ce-ofdm64",), "receiver")])
 def test_bad_arguments_are_named(args, message):
     with pytest.raises(ValueError, match=message):
         diffusion.denoiser_cc(*args)
@@ -192,7 +198,8 @@ def test_bad_arguments_are_named(args, message):
 
 @pytest.mark.parametrize("mode", ["table", "auto"])
 def test_a_new_models_table_is_made_beside_the_stream(mode):
-    """The exact network of the new model serves until its table (0.2 s of work) is there; what it served is counted."""
+    """The exact network of the new model serves until its table (0.2 s of work) is there; what it served is
+    counted."""
     block = diffusion.denoiser_cc("rx-qpsk", 0.05, 0, mode)
     assert block.uses_table()  # before the flowgraph runs the constructor waits
     assert block.without_table() == 0

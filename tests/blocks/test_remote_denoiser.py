@@ -19,7 +19,8 @@ CODE = "import sys; from gnuradio.diffusion.cli import main; sys.exit(main())"
 
 def serve(*options):
     """A serving process and its address."""
-    process = subprocess.Popen([sys.executable, "-c", CODE, "serve", "rx-qam16", "--bind", "tcp://127.0.0.1:*", *options],
+    process = subprocess.Popen([sys.executable, "-c", CODE, "serve", "rx-qam16", "--bind",
+                                "tcp://127.0.0.1:*", *options],
                                stdout=subprocess.PIPE, text=True)
     line = process.stdout.readline()
     assert line.startswith("serving rx-qam16 at tcp://127.0.0.1:"), line
@@ -79,16 +80,19 @@ def test_equals_the_native_engine_and_outlives_its_worker(worker):
 
 
 def test_another_worker_takes_over_with_keys(tmp_path):
-    """Two worker processes behind CURVE keys, one killed on the way: its share goes to the other, in order."""
+    """Two worker processes behind CURVE keys, one killed on the way: its share goes to the other, in
+    order."""
     keys = tmp_path / "worker.key"
-    made = subprocess.run([sys.executable, "-c", CODE, "serve", "--make-keys", str(keys)], capture_output=True, text=True)
+    made = subprocess.run([sys.executable, "-c", CODE, "serve", "--make-keys", str(keys)],
+                          capture_output=True, text=True)
     assert made.returncode == 0 and keys.stat().st_mode & 0o777 == 0o600
     public = made.stdout.split("server_key=")[1].strip()
     workers = [serve("--keys", str(keys)) for _ in range(2)]
     try:
         rx = diffusion.Receiver("rx-qam16")
         y = received(rx, 40000)
-        block = diffusion.remote_denoiser("rx-qam16", [a for _, a in workers], NOISE_VAR, timeout=4.0, server_key=public)
+        block = diffusion.remote_denoiser("rx-qam16", [a for _, a in workers], NOISE_VAR, timeout=4.0,
+                                          server_key=public)
         source = slow_source(y, 1000, 0.01, 20000, workers[0][0].kill)
         sink = blocks.vector_sink_c()
         tb = gr.top_block()
@@ -110,7 +114,8 @@ def test_no_worker_tags_and_bad_input():
     y = received(rx, 3000)
     tags = [gr.tag_utils.python_to_tag((at, pmt.intern(key), value)) for at, key, value in (
         (0, "noise_var", pmt.from_double(0.2)), (1000, "snr", pmt.from_double(20.0)),
-        (1500, "snr", pmt.intern("nonsense")), (1600, "noise_var", pmt.from_double(-3)), (1700, "snr", pmt.from_double(1e9)))]
+        (1500, "snr", pmt.intern("nonsense")), (1600, "noise_var", pmt.from_double(-3)),
+        (1700, "snr", pmt.from_double(1e9)))]
     spoiled = y.copy()
     spoiled[2000] = np.nan
     block = diffusion.remote_denoiser("rx-qam16", ["tcp://127.0.0.1:9"])
@@ -143,7 +148,8 @@ def test_wrong_noise_levels_and_messages():
 
 
 def test_serve_on_a_network_without_keys_says_so():
-    process = subprocess.Popen([sys.executable, "-c", CODE, "serve", "rx-qam16", "--bind", "tcp://0.0.0.0:*", "--seconds",
+    process = subprocess.Popen([sys.executable, "-c", CODE, "serve", "rx-qam16", "--bind", "tcp://0.0.0.0:*",
+                                "--seconds",
                                 "0.2"], stdout=subprocess.PIPE, text=True)
     out = process.communicate(timeout=60)[0]
     assert process.returncode == 0 and "everybody on this network can use it" in out
@@ -152,7 +158,8 @@ def test_serve_on_a_network_without_keys_says_so():
 def test_serve_stops_cleanly_and_says_what_it_did(tmp_path):
     code = "import sys; from gnuradio.diffusion.cli import main; sys.exit(main())"
     report = tmp_path / "serve.json"
-    process = subprocess.Popen([sys.executable, "-c", code, "serve", "rx-qam16", "--bind", "tcp://127.0.0.1:*",
+    process = subprocess.Popen([sys.executable, "-c", code, "serve", "rx-qam16", "--bind",
+                                "tcp://127.0.0.1:*",
                                 "--json", str(report)], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline().startswith("serving")
     process.send_signal(signal.SIGTERM)

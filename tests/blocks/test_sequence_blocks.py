@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""sequence_receiver and interference_receiver in flowgraphs: the same numbers as without one, and what hurts them."""
+"""sequence_receiver and interference_receiver in flowgraphs: the same numbers as without one, and what hurts
+them."""
 import subprocess
 import sys
 
@@ -79,15 +80,18 @@ def test_interference_receiver_is_the_python_one(tmp_path):
     rng = np.random.default_rng(4)
     points = np.asarray(diffusion.constellation("qpsk")).astype(complex)
     index = rng.integers(0, 4, 1200)
-    y = points[index] + receiver_interference.narrowband(rng, 1200) + receiver_memory.circular(rng, 1200, 0.01)
+    y = points[index] + receiver_interference.narrowband(rng,
+                                                         1200) + receiver_memory.circular(rng, 1200, 0.01)
     y = y.astype(np.complex64)
-    block = diffusion.interference_receiver("qpsk", str(tmp_path / "law.npz"), noise_var=0.5, block=256, rounds=8)
+    block = diffusion.interference_receiver("qpsk", str(tmp_path / "law.npz"), noise_var=0.5, block=256,
+                                            rounds=8)
     symbols, llr = run(block, y, [tag(0, "noise_var", pmt.from_double(0.01))])
     assert block.counters()["failed"] == 0 and block.counters()["blocks"] == 4 and block.noise_var() == 0.01
     delay = 32
     padded = np.concatenate([np.zeros(2 * delay), y])
     rx = diffusion.InterferenceReceiver("qpsk", law, 8)
-    wanted = np.concatenate([rx(padded[a:a + 256 + 2 * delay], 0.01)[1][delay:-delay] for a in range(0, 1024, 256)])
+    wanted = np.concatenate([rx(padded[a:a + 256 + 2 * delay], 0.01)[1][delay:-delay]
+                             for a in range(0, 1024, 256)])
     np.testing.assert_allclose(llr.reshape(-1, 2), wanted, atol=0.02)
     sent = metrics.labels(2)[index][:1024 - delay]
     plain = metrics.bit_errors(sent, np.stack([-y.imag, -y.real], 1)[:1024 - delay])[0]
@@ -113,7 +117,8 @@ def test_sequence_denoiser_streams_what_the_engine_gives_for_the_whole():
     x, y, _ = amplified(waveform, "qam64", 3, 6)
     gain = np.vdot(x, y) / np.vdot(x, x)
     level = 1e-3 / abs(gain) ** 2
-    wanted = diffusion.sequence_net("seq-dpa200", "denoiser")(np.r_[np.zeros(60), y / gain, np.zeros(60)], level)[60:-60]
+    wanted = diffusion.sequence_net("seq-dpa200", "denoiser")(np.r_[np.zeros(60), y / gain, np.zeros(60)],
+                                                              level)[60:-60]
     for most in (0, 33):  # as the scheduler likes, and in small pieces
         block = diffusion.sequence_denoiser_cc("seq-dpa200", 1e-3, complex(gain))
         delay = block.delay_samples()
@@ -134,7 +139,8 @@ def test_sequence_denoiser_takes_levels_and_bears_rubbish():
                      messages=[pmt.intern("rubbish"), pmt.cons(pmt.intern("gain"), pmt.from_double(0)),
                                pmt.cons(pmt.intern("model"), pmt.intern("rx-qam16")),
                                pmt.cons(pmt.intern("noise_var"), pmt.from_double(1e-2))])
-    assert block.bad_samples() == 1 and block.refused() == 4 and block.noise_var() == 0.1 and np.isfinite(out).all()
+    assert block.bad_samples() == 1 and block.refused() == 4 and block.noise_var() == 0.1
+    assert np.isfinite(out).all()
     y[100] = 0
     net = diffusion.sequence_net("seq-dpa200", "denoiser")
     padded = np.r_[np.zeros(60), y, np.zeros(60)]
@@ -158,15 +164,18 @@ def test_what_hurts_is_counted_and_stops_nothing(tmp_path):
     y[600] = np.inf
     y[768:] = 0
     commands = [pmt.intern("rubbish"), pmt.cons(pmt.intern("noise_var"), pmt.from_double(-1)),
-                pmt.cons(pmt.intern("noise_var"), pmt.intern("x")), pmt.cons(pmt.intern("fit"), pmt.intern("/none")),
+                pmt.cons(pmt.intern("noise_var"), pmt.intern("x")),
+                pmt.cons(pmt.intern("fit"), pmt.intern("/none")),
                 pmt.dict_add(pmt.make_dict(), pmt.intern("snr"), pmt.from_double(25))]
     symbols, llr = run(block, y, [tag(256, "snr", pmt.intern("no number"))], commands)
     counts = block.counters()
-    assert symbols.size == 4 * 80 and llr.size == 8 * 80 and np.isfinite(symbols).all() and np.isfinite(llr).all()
+    assert symbols.size == 4 * 80 and llr.size == 8 * 80 and np.isfinite(symbols).all()
+    assert np.isfinite(llr).all()
     assert counts["bad_samples"] == 11 and counts["refused"] == 5 and counts["blocks"] == 4
     assert block.noise_var() == pytest.approx(10 ** -2.5)
     for make, words in ((lambda: diffusion.sequence_receiver(waveform, "qpsk"), "nothing is known"),
-                        (lambda: diffusion.sequence_receiver(waveform, "qpsk", "seq-dpa200", noise_var=0), "noise_var is 0"),
+                        (lambda: diffusion.sequence_receiver(waveform, "qpsk", "seq-dpa200", noise_var=0),
+                         "noise_var is 0"),
                         (lambda: diffusion.interference_receiver("qpsk"), "law is missing"),
                         (lambda: diffusion.interference_receiver("qpsk", tmp_path / "no.npz"), "no.npz")):
         with pytest.raises((ValueError, OSError), match=words):
@@ -179,9 +188,11 @@ def test_descriptions_make_programs_that_run(tmp_path):
     law.save(tmp_path / "law.npz")
     state = {"states": {"coordinate": [0, 0], "rotation": 0, "state": "enabled"}}
     block = lambda name, kind, **parameters: {"name": name, "id": kind, "parameters": parameters, **state}
-    sinks = [block(f"{kind}_{i}", "blocks_null_sink", type=kind) for i in range(3) for kind in ("complex", "float")]
+    sinks = [block(f"{kind}_{i}", "blocks_null_sink", type=kind) for i in range(3)
+             for kind in ("complex", "float")]
     receivers = [block("r0", "diffusion_sequence_receiver", format="ofdm", nfft="256", tones="range(1, 81)"),
-                 block("r1", "diffusion_sequence_receiver", format="pulses", symbols="64", constellation="qam16"),
+                 block("r1", "diffusion_sequence_receiver", format="pulses", symbols="64",
+                       constellation="qam16"),
                  block("r2", "diffusion_interference_receiver", law=str(tmp_path / "law.npz"), block="64")]
     wires = [["source", "0", "head", "0"], ["head", "0", "undo", "0"]]
     for i, receiver in enumerate(receivers):
@@ -189,13 +200,15 @@ def test_descriptions_make_programs_that_run(tmp_path):
                   [receiver["name"], "1", f"float_{i}", "0"]]
     graph = {"options": {"parameters": {"id": "memory", "generate_options": "no_gui", "run_options": "run",
                                         "output_language": "python"}, **state},
-             "blocks": [block("source", "analog_noise_source_x", type="complex", noise_type="analog.GR_GAUSSIAN",
+             "blocks": [block("source", "analog_noise_source_x", type="complex",
+                              noise_type="analog.GR_GAUSSIAN",
                               amp="0.5", seed="1"),
                         block("head", "blocks_head", type="complex", num_items="6000"),
                         block("undo", "diffusion_sequence_denoiser_cc", gain="1+0.1j"), *receivers, *sinks],
              "connections": wires, "metadata": {"file_format": 1}}
     (tmp_path / "memory.grc").write_text(yaml.safe_dump(graph))
-    made = subprocess.run([sys.executable, "/usr/bin/grcc", "-o", str(tmp_path), str(tmp_path / "memory.grc")],
+    made = subprocess.run([sys.executable, "/usr/bin/grcc", "-o", str(tmp_path),
+                           str(tmp_path / "memory.grc")],
                           capture_output=True, text=True, timeout=120)
     program = tmp_path / "memory.py"
     assert program.is_file(), made.stdout[-3000:] + made.stderr[-3000:]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""shaper_bc, shaped_parity, a noisy link, soft_demapper_cf with prior, shaped_decoder, deshaper_cb: the same bits."""
+"""shaper_bc, shaped_parity, a noisy link, soft_demapper_cf with prior, shaped_decoder, deshaper_cb: the same
+bits."""
 import numpy as np
 import pmt
 import pytest
@@ -11,15 +12,20 @@ class Graph(gr.top_block):
         super().__init__()
         size = diffusion.shaped_payload_bits(model, code, snr_db)
         self.payload = np.random.default_rng(5).integers(0, 2, size, dtype=np.uint8)
-        self.parity, self.decoder = diffusion.shaped_parity(model, code), diffusion.shaped_decoder(model, code)
+        self.parity = diffusion.shaped_parity(model, code)
+        self.decoder = diffusion.shaped_decoder(model, code)
         length = self.parity.symbols()
-        self.source, self.head = blocks.vector_source_b(self.payload.tolist(), True), blocks.head(1, words * size)
+        self.source, self.head = blocks.vector_source_b(self.payload.tolist(),
+                                                        True), blocks.head(1, words * size)
         self.packets = blocks.stream_to_tagged_stream(1, 1, size, "bits")
         self.shaper = diffusion.shaper_bc(model, snr_db, length, length_tag_name="bits")
-        self.noise, self.add = analog.noise_source_c(analog.GR_GAUSSIAN, 10 ** (-noise_db / 20), 3), blocks.add_cc()
-        self.demapper = diffusion.soft_demapper_cf(model.replace("ps", "rx"), 10 ** (-noise_db / 10), "exact", False)
+        self.noise, self.add = analog.noise_source_c(analog.GR_GAUSSIAN, 10 ** (-noise_db / 20),
+                                                     3), blocks.add_cc()
+        self.demapper = diffusion.soft_demapper_cf(model.replace("ps", "rx"), 10 ** (-noise_db / 10), "exact",
+                                                   False)
         self.demapper.set_shaper(model)
-        self.deshaper, self.bits, self.sent = diffusion.deshaper_cb(model, snr_db, length), blocks.vector_sink_b(), blocks.vector_sink_c()
+        self.deshaper = diffusion.deshaper_cb(model, snr_db, length)
+        self.bits, self.sent = blocks.vector_sink_b(), blocks.vector_sink_c()
         self.messages = blocks.message_debug()
         self.connect(self.source, self.head, self.packets, self.shaper, self.parity, (self.add, 0))
         self.connect(self.parity, self.sent)
@@ -32,7 +38,8 @@ class Graph(gr.top_block):
         self.run()
 
 
-@pytest.mark.parametrize("model, code, snr_db", [("ps-qam16", "2/3", 8.5), ("ps-qam64", "11/15", 13.0), ("ps-qam256", "7/9", 20.0)])
+@pytest.mark.parametrize("model, code, snr_db", [("ps-qam16", "2/3", 8.5), ("ps-qam64", "11/15", 13.0),
+                                                 ("ps-qam256", "7/9", 20.0)])
 def test_bits_come_back_through_noise(model, code, snr_db):
     words = 8  # whole groups of eight symbols: the demapper leaves less at the end of a stream
     g = Graph(model, code, snr_db, snr_db, words)

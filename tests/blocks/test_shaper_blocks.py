@@ -69,7 +69,8 @@ def test_spheres_bring_the_bits_back(model, length):
 
 def test_spheres_for_hardware_states_change_while_running():
     """More states than are kept."""
-    shaper, deshaper = (b("ps-qam64", 12, 64, 4, 2.0, matcher="ess") for b in (diffusion.shaper_bc, diffusion.deshaper_cb))
+    shaper, deshaper = (b("ps-qam64", 12, 64, 4, 2.0, matcher="ess")
+                        for b in (diffusion.shaper_bc, diffusion.deshaper_cb))
     tb = gr.top_block()
     source, head = blocks.vector_source_b(BITS.tolist(), True), blocks.head(1, 400000)
     sink = blocks.vector_sink_b()
@@ -107,7 +108,8 @@ def test_snr_changes_while_running_and_both_ends_agree():
     tb.connect(source, head, shaper, deshaper, sink)
     tb.connect(shaper, tags)
     tb.start()
-    post = lambda key, value: shaper.to_basic_block()._post(pmt.intern("cmd"), pmt.cons(pmt.intern(key), value))
+    post = lambda key, value: shaper.to_basic_block()._post(pmt.intern("cmd"),
+                                                            pmt.cons(pmt.intern(key), value))
     snr = 5.0
     while deshaper.blocks() < 1500 and not head.nitems_written(0) >= 3000000:
         snr = 5 + (snr - 4.3) % 18
@@ -140,7 +142,8 @@ def test_packets_of_any_length_come_back_whole(sizes):
 
 
 def test_hostile_length_tags_lose_only_their_packets():
-    tags = [tag(0, "len", pmt.intern("x")), tag(10, "len", pmt.from_long(-5)), tag(20, "len", pmt.from_long(5000)),
+    tags = [tag(0, "len", pmt.intern("x")), tag(10, "len", pmt.from_long(-5)),
+            tag(20, "len", pmt.from_long(5000)),
             tag(1000, "len", pmt.from_long(300)), tag(1300, "other", pmt.PMT_T),
             tag(2000, "len", pmt.from_uint64(100)), tag(2000, "len", pmt.PMT_NIL)]
     shaper = diffusion.shaper_bc("ps-qam16", 9, 64, length_tag_name="len")
@@ -160,7 +163,8 @@ def test_hostile_tags_and_samples_at_the_deshaper():
     bad = [pmt.PMT_NIL, pmt.from_long(3), shaping(60000, 1), shaping(index, 10 ** 6),
            pmt.make_tuple(pmt.intern("a"), pmt.PMT_T, pmt.PMT_F), pmt.make_tuple(pmt.from_long(-1))]
     tags = [tag(64 * b, "shaping", v) for b, v in enumerate(bad)]
-    tags += [tag(64 * b, "shaping", shaping(index, code.bits)) for b in range(len(bad), 20) if b not in (12, 13)]
+    tags += [tag(64 * b, "shaping", shaping(index, code.bits)) for b in range(len(bad), 20)
+             if b not in (12, 13)]
     tags += [tag(64 * 15 + 20, "shaping", shaping(index, code.bits))]  # cuts block 15, and runs into block 16
     outer = 64 * 18 + np.argmax(np.abs(symbols[64 * 18:64 * 19]))  # so that 0 in its place is a wrong symbol
     symbols[outer] = np.nan
@@ -203,7 +207,8 @@ def test_symbol_errors_of_another_class_are_noticed():
 @pytest.mark.parametrize("arguments, what", [
     (("no-such-model",), "no-such-model"), (("ps-qam64", float("nan")), "snr_db is nan"),
     (("ps-qam64", 10, 63), "block_length is 63"), (("ps-qam64", 10, -5), "block_length is"),
-    (("ps-qam16", 10, 64, 0, 0.0, "", "x"), "use ccdm"), (("ps-qam16", 10, 64, 4, 3.0), "AWGN only"), (("ps-qam64", 10, 64, 9, 3.0), "adc_bits is 9"),
+    (("ps-qam16", 10, 64, 0, 0.0, "", "x"), "use ccdm"), (("ps-qam16", 10, 64, 4, 3.0), "AWGN only"),
+    (("ps-qam64", 10, 64, 9, 3.0), "adc_bits is 9"),
     (("ps-qam64", 10, 64, 4, 30.0), "phase_noise_deg is 30")])
 @pytest.mark.parametrize("block", ["shaper_bc", "deshaper_cb"])
 def test_bad_settings_are_named(block, arguments, what):

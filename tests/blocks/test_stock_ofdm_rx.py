@@ -72,7 +72,8 @@ def test_ports_and_tags_are_digital_ofdm_rxs():
     numbers = [split(data).index(p) for p in got["theirs"][1]] # it may still lose some
     assert len(numbers) > 15
     expected = {(at, key, value) for at, number in enumerate(numbers)
-                for key, value in (("packet_num", number), ("packet_length", 96), ("ofdm_sync_carr_offset", 0))}
+                for key, value in (("packet_num", number), ("packet_length", 96),
+                                   ("ofdm_sync_carr_offset", 0))}
     assert got["theirs"][0] == expected  # what we take for the stock receiver's tags is what they are
     assert got["ours"][0] == {(i, key, value) for i in range(30) for key, value in
                               (("packet_num", i), ("packet_length", 96), ("ofdm_sync_carr_offset", 0))}
@@ -97,7 +98,8 @@ def test_pdus_and_metrics():
     tb.run()
     assert [bytes(pmt.u8vector_elements(pmt.cdr(tb.pdus.get_message(i)))) for i in range(10)] == split(data)
     last = pmt.to_python(metrics.get_message(9))
-    assert last["payload_ok"] and last["frame"] == 9 and last["length"] == 100 and last["modulation"] == "qpsk"
+    assert last["payload_ok"] and last["frame"] == 9 and last["length"] == 100
+    assert last["modulation"] == "qpsk"
     assert abs(last["cfo"] - 0.25) < 0.01 and abs(last["offset"] - 9 * 960) <= 4
     assert last["ok"] == last["detected"] == 10 and last["payload_failed"] == 0
     # |X|^2 = 4 on a carrier, noise 0.25 of a sample spread over 64 carriers

@@ -15,7 +15,8 @@ def frame(seed, symbols, doppler, noise_var, density=0.2):
     profile /= profile.sum()
     covariance = j0(2 * np.pi * doppler * np.subtract.outer(np.arange(symbols), np.arange(symbols)))
     root = np.linalg.cholesky(covariance + 1e-9 * np.eye(symbols))
-    g = root @ ((rng.standard_normal((symbols, TAPS)) + 1j * rng.standard_normal((symbols, TAPS))) / np.sqrt(2))
+    g = root @ ((rng.standard_normal((symbols, TAPS)) + 1j * rng.standard_normal((symbols, TAPS))) /
+                np.sqrt(2))
     f = np.exp(-2j * np.pi * np.outer(np.arange(N) - N // 2, np.arange(TAPS)) / N)
     h = (g * np.sqrt(profile)) @ f.T
     x = rng.choice([-1.0, 1.0], (symbols, N)) * (rng.uniform(size=(symbols, N)) < density)
@@ -30,7 +31,8 @@ def reference(profile, x, y, noise_var, doppler):
     carrier = np.arange(N) - N // 2
 
     def covariance(sa, ka, sb, kb):
-        over = np.exp(-2j * np.pi * np.multiply.outer(np.subtract.outer(ka, kb), np.arange(TAPS)) / N) @ profile
+        over = np.exp(-2j * np.pi * np.multiply.outer(np.subtract.outer(ka, kb), np.arange(TAPS)) /
+                      N) @ profile
         return over * j0(2 * np.pi * doppler * np.subtract.outer(sa, sb))
 
     own = covariance(s, carrier[k], s, carrier[k]) + noise_var * np.eye(len(s))

@@ -186,7 +186,8 @@ def test_hostile_streams():
     bad[::97] = np.nan
     bad[::101] = np.inf
     for x in (np.zeros(n, np.complex64), np.ones(n, np.complex64), tone, tone * 1e-20, tone * 1e14, bad,
-              np.full(n, np.nan, np.complex64), np.eye(1, n, 77, dtype=np.complex64)[0], np.zeros(0, np.complex64)):
+              np.full(n, np.nan, np.complex64), np.eye(1, n, 77, dtype=np.complex64)[0],
+              np.zeros(0, np.complex64)):
         assert find(x) == []
     # and a frame behind the trouble is found
     trouble = np.concatenate([bad, tone * 1e14, place(4000, [(2500, -1.2, 0)]) + noise(rng, 4000, 0.1)])
@@ -203,8 +204,10 @@ def test_bad_settings_are_named(setting):
 
 def test_bad_geometry_is_named():
     for name, value, message in [("fft_len", 63, "fft_len is 63"), ("cp_len", 0, "cp_len is 0"),
-                                 ("occupied_carriers", [[99]], "carrier 99"), ("occupied_carriers", [], "no set"),
-                                 ("occupied_carriers", [[7]], "both a pilot"), ("pilot_symbols", [[1]], "pilot_symbols"),
+                                 ("occupied_carriers", [[99]], "carrier 99"),
+                                 ("occupied_carriers", [], "no set"),
+                                 ("occupied_carriers", [[7]], "both a pilot"),
+                                 ("pilot_symbols", [[1]], "pilot_symbols"),
                                  ("sync_word1", [0] * 64, "sync_word1"), ("sync_word2", [1], "sync_word2"),
                                  ("sync_word1", [1] * 64, "odd and even")]:
         g = diffusion.ofdm_geometry.stock()
@@ -239,7 +242,8 @@ def test_another_waveform():
 
 @pytest.mark.parametrize("cp_len", [24, 32])
 def test_half_a_symbol_early_is_no_path(cp_len):
-    """With a long prefix word 1, late by a path and early by half a symbol, is within a prefix of the first path."""
+    """With a long prefix word 1, late by a path and early by half a symbol, is within a prefix of the first
+    path."""
     rng = np.random.default_rng(50)
     tx, rx = diffusion.native_modulator(cp_len=cp_len), diffusion.native_receiver(cp_len=cp_len)
     frame = tx(b"half a symbol early")

@@ -20,7 +20,8 @@ def test_words_are_those_of_gr_dtv(rate):
     np.testing.assert_array_equal(code.encode(bits), np.array(sink.data(), np.uint8))
 
 
-@pytest.mark.parametrize("rate, sigma", [("1/4", 1.4), ("4/9", 0.92), ("2/3", 0.66), ("37/45", 0.53), ("8/9", 0.47)])
+@pytest.mark.parametrize("rate, sigma", [("1/4", 1.4), ("4/9", 0.92), ("2/3", 0.66), ("37/45", 0.53),
+                                         ("8/9", 0.47)])
 def test_decoder_corrects_noise(rate, sigma):
     """1.2 dB or less above what the standard gives for quasi error-free reception."""
     code, rng = diffusion.ldpc_code(rate), np.random.default_rng(2)
@@ -39,7 +40,8 @@ def test_decoder_survives_anything():
     erased[rng.permutation(code.n)[:3000]] = np.nan
     decoded, used = code.decode(erased)
     assert used[0] > 0 and (decoded == (word[:code.k] > 0)).all()
-    for llr in (np.zeros(code.n), np.full(code.n, np.inf), rng.standard_normal(code.n) * 1e30, -np.inf * word):
+    for llr in (np.zeros(code.n), np.full(code.n, np.inf), rng.standard_normal(code.n) * 1e30,
+                -np.inf * word):
         decoded, _ = code.decode(llr)
         assert np.isin(decoded, (0, 1)).all()
     with pytest.raises(ValueError, match="multiple of 16200"):
@@ -54,19 +56,22 @@ def composition(bits, slope):
     return diffusion.quantize_composition(pmf / pmf.sum(), 2 * 16200 // bits)
 
 
-@pytest.mark.parametrize("bits, rate, slope", [(4, "3/5", 1), (4, "8/9", 3), (6, "11/15", 2), (6, "37/45", 0), (6, "8/9", 9),
+@pytest.mark.parametrize("bits, rate, slope", [(4, "3/5", 1), (4, "8/9", 3), (6, "11/15", 2), (6, "37/45", 0),
+                                               (6, "8/9", 9),
                                                (8, "7/9", 2), (8, "8/9", 40)])
 def test_shaped_words_keep_their_composition_and_come_back(bits, rate, slope):
     code = diffusion.pas_code(bits, rate, composition(bits, slope))
     rng = np.random.default_rng(bits)
-    for payload in (rng.integers(0, 2, 2 * code.bits, dtype=np.uint8), np.zeros(code.bits, np.uint8), np.ones(code.bits, np.uint8)):
+    for payload in (rng.integers(0, 2, 2 * code.bits, dtype=np.uint8), np.zeros(code.bits, np.uint8),
+                    np.ones(code.bits, np.uint8)):
         labels = code.encode(payload)
         points = diffusion.qam(bits).points
         x = points[np.packbits(np.pad(labels.reshape(-1, bits), ((0, 0), (8 - bits, 0))), axis=1).ravel()]
         smallest = np.abs(points.real).min()
         for word in x.reshape(-1, code.symbols):
             rails = np.concatenate([word.real, word.imag])
-            counts = np.bincount(np.round((np.abs(rails) / smallest - 1) / 2).astype(int), minlength=len(code.amplitudes))
+            counts = np.bincount(np.round((np.abs(rails) / smallest - 1) / 2).astype(int),
+                                 minlength=len(code.amplitudes))
             assert counts.tolist() == code.amplitudes
             if payload.any() and not payload.all():
                 assert abs(np.mean(rails > 0) - 0.5) < 0.05  # signs: parity and payload bits
@@ -101,8 +106,9 @@ def test_rate_is_entropy_less_parity():
     assert 0 < code.rate_loss < 0.01
 
 
-@pytest.mark.parametrize("bits, rate, what", [(6, "3/5", "parity bits outnumber"), (5, "8/9", "5 bits per symbol"),
-                                              (4, "4/9", "parity bits outnumber")])
+@pytest.mark.parametrize("bits, rate, what",
+                         [(6, "3/5", "parity bits outnumber"), (5, "8/9", "5 bits per symbol"),
+                          (4, "4/9", "parity bits outnumber")])
 def test_combinations_that_cannot_be(bits, rate, what):
     with pytest.raises(ValueError, match=what):
         diffusion.pas_code(bits, rate, [100] * 4)
@@ -111,8 +117,10 @@ def test_combinations_that_cannot_be(bits, rate, what):
 def test_shaped_qam_is_map_with_prior():
     amplitudes = np.array([0.5, 0.3, 0.15, 0.05])
     shaped, plain = diffusion.qam(6, amplitudes.tolist()), diffusion.qam(6)
-    probability = amplitudes[np.round((np.abs(plain.points.real) / np.abs(plain.points.real).min() - 1) / 2).astype(int)] * \
-        amplitudes[np.round((np.abs(plain.points.imag) / np.abs(plain.points.imag).min() - 1) / 2).astype(int)] / 4
+    probability = amplitudes[np.round((np.abs(plain.points.real) / np.abs(plain.points.real).min() - 1) /
+                                      2).astype(int)] * \
+        amplitudes[np.round((np.abs(plain.points.imag) / np.abs(plain.points.imag).min() - 1) /
+                            2).astype(int)] / 4
     assert probability.sum() == pytest.approx(1)
     assert probability @ np.abs(shaped.points) ** 2 == pytest.approx(1, abs=1e-5)
     assert shaped.entropy == pytest.approx(-probability @ np.log2(probability), abs=1e-6)
@@ -121,7 +129,8 @@ def test_shaped_qam_is_map_with_prior():
     metric = np.log(probability) - np.abs(y[:, None].astype(complex) - shaped.points) ** 2 / 0.1
     label = np.arange(64)
     expected = np.stack([np.logaddexp.reduce(metric[:, label >> (5 - b) & 1 == 1], axis=1) -
-                         np.logaddexp.reduce(metric[:, label >> (5 - b) & 1 == 0], axis=1) for b in range(6)], axis=1)
+                         np.logaddexp.reduce(metric[:, label >> (5 - b) & 1 == 0], axis=1) for b in range(6)],
+                        axis=1)
     np.testing.assert_allclose(shaped.soft(y, np.full(300, 0.1, np.float32)), expected, rtol=1e-3, atol=1e-3)
 
 
@@ -140,7 +149,8 @@ def frames(bits, snr_db, rng, count=3, **options):
     x = np.concatenate(parts)
     x = x * np.exp(2j * np.pi * 0.3 / 64 * np.arange(x.size))
     return indices, payloads, (x + np.sqrt(0.5 * 10 ** (-snr_db / 10)) *
-                               (rng.standard_normal(x.size) + 1j * rng.standard_normal(x.size))).astype(np.complex64)
+                               (rng.standard_normal(x.size) + 1j *
+                                rng.standard_normal(x.size))).astype(np.complex64)
 
 
 @pytest.mark.parametrize("bits, snr", [(4, 9.0), (6, 14.0), (8, 20.0)])
@@ -153,7 +163,8 @@ def test_shaped_frames_arrive(bits, snr, demapper):
     received = rx(y, True)
     assert [f.payload for f in received] == payloads and all(f.payload_ok for f in received)
     assert [f.header.shaping for f in received] == indices and len(set(indices)) == 3
-    assert all(f.note == "" and np.mean(np.abs(f.symbols) ** 2) == pytest.approx(1, abs=0.15) for f in received)
+    assert all(f.note == "" and np.mean(np.abs(f.symbols) ** 2) == pytest.approx(1, abs=0.15)
+               for f in received)
 
 
 def test_shaped_and_plain_frames_mix():

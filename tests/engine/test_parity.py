@@ -26,7 +26,8 @@ def rails(y):
     return torch.view_as_real(torch.from_numpy(y))
 
 
-def network(posterior, activation="silu", embedded=0, hidden=(40, 24), features="iq2", scale="vp", points=None):
+def network(posterior, activation="silu", embedded=0, hidden=(40, 24), features="iq2", scale="vp",
+            points=None):
     torch.manual_seed(3)
     condition = {"kind": "embedding", "steps": embedded} if embedded else \
         {"kind": "mlp", "inputs": CONTEXT, "hidden": 16}
@@ -66,7 +67,8 @@ def test_fitted_posterior_network(tmp_path, points, activation, features, scale)
         rx.set_link(noise_var, context, q2, q1)
         with torch.no_grad():
             logits = net(rails(y), torch.from_numpy(context), noise_var,
-                         (torch.tensor(q2, dtype=torch.float32), torch.tensor(q1, dtype=torch.float32))).numpy()
+                         (torch.tensor(q2, dtype=torch.float32),
+                          torch.tensor(q1, dtype=torch.float32))).numpy()
         error = np.abs(rx.network(y) - logits).max() / np.abs(logits).max()
         assert error < 1e-5
         p = np.exp(logits - logits.max(1, keepdims=True))
@@ -124,7 +126,8 @@ def test_discrete_sampler_equals_torch(tmp_path, points, kind, steps):
     for noise_var in (1.0, 0.1, 0.01):
         rx.set_noise_var(noise_var)
         with torch.no_grad():
-            expected = sampler.denoise(schedule, kind, lambda x, t: net_at(net, x, t), rails(y), noise_var, steps)
+            expected = sampler.denoise(schedule, kind, lambda x, t: net_at(net, x, t), rails(y), noise_var,
+                                       steps)
         scale = expected.abs().max().item()
         np.testing.assert_allclose(rx.denoise(y).view(np.float32).reshape(-1, 2), expected.numpy(),
                                    atol=2e-5 * max(scale, 1))

@@ -23,7 +23,8 @@ def torch_logits(path, y, noise_var, law):
     y = y.astype(np.complex128)
     with torch.no_grad():
         return net(f(np.stack([y.real, y.imag], -1)), f(law.context(noise_var)),
-                   torch.tensor(noise_var, dtype=torch.float64), tuple(map(f, law.coefficients(noise_var)))).numpy()
+                   torch.tensor(noise_var, dtype=torch.float64),
+                   tuple(map(f, law.coefficients(noise_var)))).numpy()
 
 
 @pytest.mark.parametrize("name", MODELS)

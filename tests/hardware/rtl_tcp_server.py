@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A server that speaks rtl_tcp's protocol: samples of ours where an RTL-SDR's would be.
 
-To a client it says 12 bytes (RTL0, tuner type, number of gains; big-endian), then unsigned 8-bit I and Q without end.
-The client sends commands of five bytes: one of code, four of value (1 frequency, 2 sample rate, 3 gain mode,
-4 gain in tenths of dB, 5 correction in ppm, ...).
+To a client it says 12 bytes (RTL0, tuner type, number of gains; big-endian), then unsigned 8-bit I and Q
+without end. The client sends commands of five bytes: one of code, four of value (1 frequency, 2 sample rate,
+3 gain mode, 4 gain in tenths of dB, 5 correction in ppm, ...).
 
 usage: python rtl_tcp_server.py PORT SAMPLES.npy       (complex64, full scale 1.0, over and over)
 """

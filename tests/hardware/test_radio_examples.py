@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The radio flowgraphs, run over the virtual radio: two programs, only a device string between them and hardware."""
+"""The radio flowgraphs, run over the virtual radio: two programs, only a device string between them and
+hardware."""
 import os
 import signal
 import subprocess
@@ -22,9 +23,12 @@ def with_stock_blocks(path, folder):
             kind = block["id"].rsplit("_", 1)[1]
             block["id"] = f"soapy_custom_{kind}"
             block["parameters"] = {
-                "driver": "device.split(',')[0].split('=')[-1]", "dev_args": "','.join(device.split(',')[1:])",
-                "type": "fc32", "nchan": "1", "samp_rate": "samp_rate", "center_freq0": "freq", "gain0": "gain",
-                "antenna0": "'RX'" if kind == "source" else "'TX'", **({"agc0": "False", "dc_removal0": "False"} if kind == "source" else {})}
+                "driver": "device.split(',')[0].split('=')[-1]",
+                "dev_args": "','.join(device.split(',')[1:])",
+                "type": "fc32", "nchan": "1", "samp_rate": "samp_rate", "center_freq0": "freq",
+                "gain0": "gain",
+                "antenna0": "'RX'" if kind == "source" else "'TX'",
+                **({"agc0": "False", "dc_removal0": "False"} if kind == "source" else {})}
     out = folder / path.name
     out.write_text(yaml.safe_dump(flowgraph))
     return out
@@ -48,7 +52,8 @@ def test_text_from_one_program_to_the_other(programs, tmp_path):
     env = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
     received = tmp_path / "soapy_receiver_received.txt"
     log = open(tmp_path / "log", "w+")
-    processes = [subprocess.Popen([sys.executable, str(programs / f"{name}.py"), "-d", f"{medium},seed={seed}"],
+    processes = [subprocess.Popen([sys.executable, str(programs / f"{name}.py"), "-d",
+                                   f"{medium},seed={seed}"],
                                   stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=tmp_path, env=env)
                  for seed, name in enumerate(("soapy_receiver", "soapy_transmitter"))]
     try:
@@ -65,6 +70,7 @@ def test_text_from_one_program_to_the_other(programs, tmp_path):
             p.kill()
             p.wait()
         log.close()
-        subprocess.run(["SoapySDRUtil", "--find=driver=loopback"], capture_output=True, timeout=60)  # cleans up
+        # cleans up
+        subprocess.run(["SoapySDRUtil", "--find=driver=loopback"], capture_output=True, timeout=60)
     got = received.read_bytes()
     assert len(got) > 5000 and got.count(TEXT) > 0.9 * len(got) / len(TEXT), got[:300]

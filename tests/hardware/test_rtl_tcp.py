@@ -18,7 +18,8 @@ try:
     import osmosdr
 except ImportError:
     osmosdr = None
-needs_osmosdr = pytest.mark.skipif(osmosdr is None, reason="gr-osmosdr is not installed (apt install gr-osmosdr)")
+needs_osmosdr = pytest.mark.skipif(osmosdr is None, reason="gr-osmosdr is not installed (apt install "
+                                                           "gr-osmosdr)")
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/rtl_tcp_receiver.grc"
 PACKETS = [b"%03d over rtl_tcp, eight bits a rail.\n" % i for i in range(40)]
 RATE = 1_024_000
@@ -46,7 +47,8 @@ class Served:
         np.save(folder / "samples.npy", samples)
         self.log = folder / "server.log"
         with open(self.log, "w") as log:
-            self.process = subprocess.Popen([sys.executable, str(Path(__file__).parent / "rtl_tcp_server.py"), "0",
+            self.process = subprocess.Popen([sys.executable, str(Path(__file__).parent / "rtl_tcp_server.py"),
+                                             "0",
                                              str(folder / "samples.npy")], stdout=log, stderr=log)
         end = time.monotonic() + 30
         while "serving" not in self.log.read_text():
@@ -87,8 +89,8 @@ def test_the_server_speaks_the_protocol(server, samples):
     assert server.commands == {"frequency": 433_920_000, "rate": RATE}
 
 
-# In a process of its own that ends without tb.wait(): gr-osmosdr's source waits for its server for ever, and when
-# that is gone reads nothing in a busy loop.
+# In a process of its own that ends without tb.wait(): gr-osmosdr's source waits for its server for ever, and
+# when that is gone reads nothing in a busy loop.
 RECEIVE = """
 import os, sys, time
 import osmosdr, pmt
@@ -125,7 +127,8 @@ def test_frames_through_gr_osmosdr(server):
 @needs_osmosdr
 def test_the_example_flowgraph(server, tmp_path):
     pytest.importorskip("PyQt5")
-    done = subprocess.run([sys.executable, "/usr/bin/grcc", "-o", str(tmp_path), str(EXAMPLE)], capture_output=True,
+    done = subprocess.run([sys.executable, "/usr/bin/grcc", "-o", str(tmp_path), str(EXAMPLE)],
+                          capture_output=True,
                           text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     received, log = tmp_path / "rtl_tcp_receiver_received.txt", open(tmp_path / "log", "w+")

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a running receiver block may be fed: every NaN, Inf, absurd level, tag type. Its output stays finite."""
+"""What a running receiver block may be fed: every NaN, Inf, absurd level, tag type. Its output stays
+finite."""
 import numpy as np
 import pmt
 import pytest
 from gnuradio import blocks, diffusion, gr
 
-TAGS = [("noise_var", pmt.from_double(float("nan"))), ("noise_var", pmt.from_double(-1)), ("noise_var", pmt.PMT_NIL),
-        ("noise_var", pmt.intern("0.1")), ("snr", pmt.from_double(float("inf"))), ("snr", pmt.from_double(-1e9)),
-        ("snr", pmt.make_vector(2, pmt.PMT_T)), ("noise_var", pmt.from_complex(1j)), ("snr", pmt.from_double(1e9)),
+TAGS = [("noise_var", pmt.from_double(float("nan"))), ("noise_var", pmt.from_double(-1)),
+        ("noise_var", pmt.PMT_NIL),
+        ("noise_var", pmt.intern("0.1")), ("snr", pmt.from_double(float("inf"))),
+        ("snr", pmt.from_double(-1e9)),
+        ("snr", pmt.make_vector(2, pmt.PMT_T)), ("noise_var", pmt.from_complex(1j)),
+        ("snr", pmt.from_double(1e9)),
         ("noise_var", pmt.from_double(0)), ("snr", pmt.make_dict())]
 
 

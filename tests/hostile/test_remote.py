@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The remote denoiser's wire: workers that die, stall, lie or talk nonsense never lose or reorder a symbol."""
+"""The remote denoiser's wire: workers that die, stall, lie or talk nonsense never lose or reorder a
+symbol."""
 import threading
 import time
 
@@ -149,7 +150,8 @@ def test_nonsense_from_a_server_and_to_a_server():
         np.testing.assert_array_equal(client(y, 0.1), -y)
         while babbler.poll(20):
             who = babbler.recv_multipart()[0]
-            babbler.send_multipart([who] + [rng.bytes(rng.integers(0, 50)) for _ in range(rng.integers(1, 6))])
+            babbler.send_multipart([who] +
+                                   [rng.bytes(rng.integers(0, 50)) for _ in range(rng.integers(1, 6))])
     assert client.counters["refused"] >= 3
     client.close()
 

@@ -18,8 +18,10 @@ FIGURES = {"frames_sent", "frames_ok", "per", "ber", "evm_db", "gmi", "nmse_db",
 
 
 def launch(*arguments, before=()):
-    command = [sys.executable, "-c", "import sys; from gnuradio.diffusion.cli import main; sys.exit(main())", "link"]
-    return subprocess.Popen([*before, *command, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    command = [sys.executable, "-c", "import sys; from gnuradio.diffusion.cli import main; sys.exit(main())",
+               "link"]
+    return subprocess.Popen([*before, *command, *map(str, arguments)], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE,
                             text=True)
 
 
@@ -97,8 +99,8 @@ def test_diffusion_estimator_leads_on_channels_it_never_saw():
 
 @pytest.mark.parametrize("modulation, snr_db", [("qpsk", 8.0), ("qam16", 14.0)])
 def test_diffusion_demapper_is_as_good_as_map(modulation, snr_db):
-    """Behind an OFDM receiver the noise is Gaussian, so MAP cannot be beaten; a learned demapper that loses more than
-    0.01 bit of GMI is broken, and so is one that was silently replaced."""
+    """Behind an OFDM receiver the noise is Gaussian, so MAP cannot be beaten; a learned demapper that loses
+    more than 0.01 bit of GMI is broken, and so is one that was silently replaced."""
     s = link.Settings(file=Path(__file__), frames=40, seed=12, modulation=modulation, snr_db=snr_db)
     sent = link.Transmission(s, "native", link.split(bytes(1000), s.payload, s.frames), s.seed)
     gmi = {}
@@ -111,7 +113,8 @@ def test_diffusion_demapper_is_as_good_as_map(modulation, snr_db):
 
 def test_command_delivers_the_file_and_the_report(tmp_path, root):
     out = tmp_path / "results.json"
-    done = start("--json", out, "--report", tmp_path / "report", "--quick", "--file", root / "examples/letter.txt")
+    done = start("--json", out, "--report", tmp_path / "report", "--quick", "--file",
+                 root / "examples/letter.txt")
     assert done.returncode == 0, done.stderr
     results = json.loads(out.read_text())
     assert set(results) == {"file_intact", "settings", "receivers", "report"}
@@ -131,7 +134,8 @@ def test_command_delivers_the_file_and_the_report(tmp_path, root):
 
 
 def test_half_the_pilots_carry_more(tmp_path, root):
-    """--pilots: the classical chain also gets frames with all pilots; what half of them leave is throughput."""
+    """--pilots: the classical chain also gets frames with all pilots; what half of them leave is
+    throughput."""
     out = tmp_path / "results.json"
     done = start("--pilots", "half", "--in-process", "--frames", 40, "--snr", 14, "--json", out, "--quick",
                  "--report", tmp_path / "r", "--file", root / "examples/letter.txt")
@@ -152,7 +156,8 @@ def test_over_a_virtual_radio_of_the_users_own(tmp_path):
     file.write_text("over the virtual air, " * 40)
     out = tmp_path / "results.json"
     # -14 dBFS + 30 - 30 - 50 + 84 = 20 dB; 9 dB more gain than 0 dB in all fill the ADC's eight levels.
-    done = start("--device", f"driver=loopback,medium={medium_name},noise_dbm=-84,adc_bits=3,taps=1;0.4+0.3j,tx_preset=mild",
+    done = start("--device",
+                 f"driver=loopback,medium={medium_name},noise_dbm=-84,adc_bits=3,taps=1;0.4+0.3j,tx_preset=mild",
                  "--rx-gain", 59, "--frames", 20, "--file", file, "--report", tmp_path / "r", "--json", out)
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads(out.read_text())
@@ -162,7 +167,8 @@ def test_over_a_virtual_radio_of_the_users_own(tmp_path):
 
 
 def test_two_processes_and_one_agree_on_the_channel(tmp_path):
-    """Radio and in-memory medium are the same channel: SNR, taps and amplifier; only the random draws differ."""
+    """Radio and in-memory medium are the same channel: SNR, taps and amplifier; only the random draws
+    differ."""
     s = link.Settings(file=Path(__file__), frames=60, seed=5, snr_db=8.0)
     packets = link.split(bytes(1000), s.payload, s.frames)
     with link.VirtualLink() as radio:
@@ -190,11 +196,14 @@ def test_runs_side_by_side_and_after_a_killed_one(tmp_path):
     arguments = ["--quick", "--frames", "12", "--file", file, "--seed", "4", "--snr", "14"]
     victim = launch(*arguments, "--frames", "3000", "--report", tmp_path / "v")
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not ({p.name for p in Path("/dev/shm").glob("gr-diffusion-*-link-*")} - shared):
+    while time.monotonic() < deadline and not ({p.name
+                                                for p in Path("/dev/shm").glob("gr-diffusion-*-link-*")} -
+                                               shared):
         time.sleep(0.05)
     victim.kill()
     victim.communicate()
-    pair = [launch(*arguments, "--json", tmp_path / f"{i}.json", "--report", tmp_path / f"r{i}") for i in range(2)]
+    pair = [launch(*arguments, "--json", tmp_path / f"{i}.json", "--report", tmp_path / f"r{i}")
+            for i in range(2)]
     for process in pair:
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, out + err
@@ -215,7 +224,8 @@ def test_a_transmitter_that_dies_is_an_error_and_never_outlives_its_receiver():
             link.Transmission(s, "native", packets, 1, radio)
     radio = link.VirtualLink()  # waits for a receiver that never comes
     process = radio._transmitter._process
-    radio._transmitter.begin(s.plain(), "native", packets, f"driver=loopback,medium=nobody-{os.getpid()},pacing=lockstep",
+    radio._transmitter.begin(s.plain(), "native", packets,
+                             f"driver=loopback,medium=nobody-{os.getpid()},pacing=lockstep",
                              30, 0.2)
     time.sleep(2)
     assert process.poll() is None
@@ -231,7 +241,8 @@ def test_small_shared_memory(tmp_path):
         pytest.skip("this user may not mount")
     file = tmp_path / "a.txt"
     file.write_text("little room, " * 20)
-    done = launch("--quick", "--frames", 8, "--file", file, "--snr", 14, "--report", tmp_path / "r", before=mount)
+    done = launch("--quick", "--frames", 8, "--file", file, "--snr", 14, "--report", tmp_path / "r",
+                  before=mount)
     out, err = done.communicate(timeout=120)
     assert done.returncode == 0, out + err
 
@@ -239,7 +250,8 @@ def test_small_shared_memory(tmp_path):
 def test_in_one_process(tmp_path):
     file = tmp_path / "a.txt"
     file.write_text("all by itself, " * 20)
-    done = start("--in-process", "--quick", "--frames", 8, "--file", file, "--snr", 14, "--report", tmp_path / "r",
+    done = start("--in-process", "--quick", "--frames", 8, "--file", file, "--snr", 14, "--report",
+                 tmp_path / "r",
                  "--json", tmp_path / "j.json")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((tmp_path / "j.json").read_text())["settings"]["device"] == "memory"

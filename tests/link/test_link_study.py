@@ -29,13 +29,17 @@ def test_channels_have_unit_power_and_the_named_doppler():
 
 def test_command_writes_rows(tmp_path):
     out = tmp_path / "link.json"
-    code = main(["evaluate", "link", "--quick", "--frames", "20", "--only", "ls", "lmmse", "diffusion", "--json", str(out)])
+    code = main(["evaluate", "link", "--quick", "--frames", "20", "--only", "ls", "lmmse", "diffusion",
+                 "--json", str(out)])
     assert code in (0, None)
     found = json.loads(out.read_text())
     row = found["rows"][0]
-    assert {"study", "scene", "pilots", "bits", "snr_db", "estimator", "nmse_db", "us_per_estimate"} <= set(row)
+    assert {"study", "scene", "pilots", "bits", "snr_db", "estimator", "nmse_db",
+            "us_per_estimate"} <= set(row)
     assert row["per_low"] <= row["per"] <= row["per_high"] and row["frames"] == 20
     assert {r["estimator"] for r in found["rows"]} == {"ls", "lmmse", "diffusion"}
-    # Everybody saw the same samples: at the highest SNR nobody is worse than least squares by more than chance.
-    top = {r["estimator"]: r["per"] for r in found["rows"] if r["snr_db"] == max(r["snr_db"] for r in found["rows"])}
+    # Everybody saw the same samples: at the highest SNR nobody is worse than least squares by more than
+    # chance.
+    top = {r["estimator"]: r["per"] for r in found["rows"]
+           if r["snr_db"] == max(r["snr_db"] for r in found["rows"])}
     assert all(p <= 0.4 for p in top.values())

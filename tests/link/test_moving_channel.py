@@ -28,11 +28,13 @@ def test_a_moving_channel_is_followed():
 
 
 def test_a_still_channel_is_left_alone():
-    """Tracking neither costs nor changes anything where nothing moves, with residual CFO and phase noise too."""
+    """Tracking neither costs nor changes anything where nothing moves, with residual CFO and phase noise
+    too."""
     trials = Trials(30, Setting(), 2)
     y = trials.receive(14.0)
     rng = np.random.default_rng(3)
-    y = y * np.exp(1j * (2 * np.pi * 0.13 / 64 * np.arange(y.size) + np.cumsum(2e-3 * rng.standard_normal(y.size))))
+    y = y * np.exp(1j * (2 * np.pi * 0.13 / 64 * np.arange(y.size) +
+                         np.cumsum(2e-3 * rng.standard_normal(y.size))))
     frames = []
     for on in (True, False):
         rx = diffusion.native_receiver()
@@ -44,7 +46,8 @@ def test_a_still_channel_is_left_alone():
 
 
 def test_the_decoder_helps_with_few_pilots():
-    """A quarter of the pilots on a moving channel: rounds bring frames back, and only those that need them have any."""
+    """A quarter of the pilots on a moving channel: rounds bring frames back, and only those that need them
+    have any."""
     trials = Trials(40, Setting(doppler=0.05, pilots="quarter"), 4)
     y = trials.receive(11.0)
     before, after = lost(trials, y, data_aided_rounds=0), lost(trials, y, data_aided_rounds=3)
@@ -70,8 +73,10 @@ def test_posterior_of_the_convolutional_code_is_that_of_all_words():
         coded = np.array([diffusion.fec_encode(fec, w) for w in words])
         llr = rng.normal(0, 3, coded.shape[1]).astype(np.float32)
         metric = coded @ llr
-        expected = [metric[coded[:, i] == 1].max() - metric[coded[:, i] == 0].max() for i in range(coded.shape[1])]
-        np.testing.assert_allclose(diffusion.fec_posterior(fec, llr, 7), np.clip(expected, -50, 50), atol=1e-3)
+        expected = [metric[coded[:, i] == 1].max() - metric[coded[:, i] == 0].max()
+                    for i in range(coded.shape[1])]
+        np.testing.assert_allclose(diffusion.fec_posterior(fec, llr, 7), np.clip(expected, -50, 50),
+                                   atol=1e-3)
 
 
 @pytest.mark.parametrize("fec", ["cc-1/2", "ldpc-1/2"])
@@ -80,7 +85,8 @@ def test_posterior_knows_more_than_was_received(fec):
     bits = rng.integers(0, 2, 900, np.uint8)
     coded = diffusion.fec_encode(fec, bits)
     variance = 1 / (2 * 0.5 * 10 ** 0.3)  # Eb/N0 3 dB
-    llr = (2 / variance * (2.0 * coded - 1 + rng.standard_normal(coded.size) * np.sqrt(variance))).astype(np.float32)
+    llr = (2 / variance * (2.0 * coded - 1 + rng.standard_normal(coded.size) *
+                           np.sqrt(variance))).astype(np.float32)
     after = diffusion.fec_posterior(fec, llr, 900)
     assert np.mean((llr > 0) != coded) > 0.05 > 5 * np.mean((after > 0) != coded)
     for name in ("none", "dvbs2-2/3"):  # no soft decoder: as received
@@ -97,7 +103,8 @@ def test_block_takes_both_while_it_runs():
         tb = gr.top_block()
         source, sink, collector = blocks.vector_source_c(y.tolist()), blocks.vector_sink_b(), link.Collector()
         rx = diffusion.ofdm_rx(estimator="diffusion", data_aided_rounds=2)
-        rx.core.to_basic_block()._post(pmt.intern("cmd"), pmt.to_pmt({"time_tracking": tracking, "data_aided_rounds": 9}))
+        rx.core.to_basic_block()._post(pmt.intern("cmd"),
+                                       pmt.to_pmt({"time_tracking": tracking, "data_aided_rounds": 9}))
         tb.connect(source, rx, sink)
         tb.msg_connect(rx, "metrics", collector, "in")
         tb.run()

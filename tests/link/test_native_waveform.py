@@ -8,7 +8,8 @@ from gnuradio import diffusion
 
 BITS = (1, 2, 4, 6, 8)
 # The long codes are all of one kind: the lowest, a middle and the highest rate stand for them.
-FECS = [f for f in diffusion.fec_names() if not f.startswith("dvbs2")] + ["dvbs2-1/4", "dvbs2-2/3", "dvbs2-8/9"]
+FECS = [f for f in diffusion.fec_names() if not f.startswith("dvbs2")] + ["dvbs2-1/4", "dvbs2-2/3",
+                                                                          "dvbs2-8/9"]
 SNR_DB = {1: 6, 2: 9, 4: 16, 6: 22, 8: 29}
 TAPS = np.array([0.8, 0, 0.4j, -0.3, 0.2 + 0.1j])
 
@@ -72,7 +73,8 @@ def test_codes_invert(fec, size):
     assert np.array_equal(diffusion.fec_decode(fec, llr, size), bits)
 
 
-@pytest.mark.parametrize("fec, ebn0_db", [("cc-1/2", 5.0), ("cc-2/3", 5.8), ("cc-3/4", 6.5), ("ldpc-1/2", 2.5)])
+@pytest.mark.parametrize("fec, ebn0_db", [("cc-1/2", 5.0), ("cc-2/3", 5.8), ("cc-3/4", 6.5),
+                                          ("ldpc-1/2", 2.5)])
 def test_codes_gain_what_the_books_say(fec, ebn0_db):
     """Uncoded BPSK needs 6.8 to 9.6 dB for the BER of 1e-3 to 1e-5 that these codes have here."""
     rng = np.random.default_rng(3)
@@ -95,7 +97,8 @@ def test_every_modulation_and_code_crosses_a_channel(bits, fec):
     assert np.mean(np.abs(np.concatenate(frames)) ** 2) == pytest.approx(1, rel=0.1)
     # Uncoded, the weakest carrier decides: no fading there.
     snr_db = SNR_DB[bits] + (10 if fec == "none" else 6 if fec == "cc-3/4" else 2)
-    received = diffusion.native_receiver()(link(frames, snr_db, rng, 0.37, (1,) if fec == "none" else TAPS), True)
+    received = diffusion.native_receiver()(link(frames, snr_db, rng, 0.37, (1,) if fec == "none" else TAPS),
+                                           True)
     assert [f.payload for f in received] == payloads
     assert all(f.header_ok and f.payload_ok and f.header.fec == fec for f in received)
     assert [f.header.number for f in received] == [0, 1, 2]
@@ -166,7 +169,8 @@ def test_lmmse_learns_the_profile_and_beats_ls():
         rx.set_estimator(name)
         errors = []
         for f in rx(y, True):
-            late = f.sync.offset - np.round((f.sync.offset - 250) / (frames[0].size + 250)) * (frames[0].size + 250) - 250
+            late = f.sync.offset - np.round((f.sync.offset - 250) /
+                                            (frames[0].size + 250)) * (frames[0].size + 250) - 250
             mine = f.channel * np.exp(2j * np.pi * k * (4 - late) / 64)
             turn = np.vdot(h[used], mine[used])
             errors.append(np.mean(np.abs(mine[used] * np.conj(turn) / abs(turn) - h[used]) ** 2))
@@ -184,7 +188,8 @@ def test_damaged_frames_are_refused():
     frames[1][front + 40:front + 500] = noise(rng, 460, 1)   # part of the payload gone
     rx = diffusion.native_receiver()
     received = rx(link(frames, 25, rng), True)
-    assert [(f.header_ok, f.payload_ok) for f in received] == [(False, False), (True, False), (True, True), (True, True)]
+    assert [(f.header_ok, f.payload_ok) for f in received] == [(False, False), (True, False), (True, True),
+                                                               (True, True)]
     assert [f.payload for f in received[2:]] == payloads[2:]
     assert rx.counters["header_failed"] == 1 and rx.counters["payload_failed"] == 1 and rx.counters["ok"] == 2
 
@@ -273,7 +278,8 @@ def test_crc_is_the_one_of_zlib():
 
 @pytest.mark.parametrize("fft_len", [64, 256])
 def test_fewer_pilots_are_irregular_and_sound_every_carrier(fft_len):
-    """A half and a quarter of the pilots: so many a symbol, each carrier once in 26 and 52 symbols, no two symbols alike."""
+    """A half and a quarter of the pilots: so many a symbol, each carrier once in 26 and 52 symbols, no two
+    symbols alike."""
     tx = diffusion.native_modulator(fft_len=fft_len)
     front = tx.front_len // (fft_len + 16) - 2
     for name, share in (("full", 1), ("half", 2), ("quarter", 4)):

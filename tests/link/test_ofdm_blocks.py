@@ -49,7 +49,8 @@ def tagged_bytes(packets):
 
 def packets_of(sink):
     data = bytes(sink.data())
-    starts = sorted((t.offset, pmt.to_long(t.value)) for t in sink.tags() if pmt.eq(t.key, pmt.intern("packet_len")))
+    starts = sorted((t.offset, pmt.to_long(t.value)) for t in sink.tags()
+                    if pmt.eq(t.key, pmt.intern("packet_len")))
     assert sum(n for _, n in starts) == len(data)
     return [data[at:at + n] for at, n in starts]
 
@@ -64,7 +65,8 @@ def samples_of(packets, **options):
 
 def receive(samples, **options):
     tb = gr.top_block()
-    source, rx, sink = blocks.vector_source_c(samples.tolist()), diffusion.ofdm_rx(**options), blocks.vector_sink_b()
+    source, sink = blocks.vector_source_c(samples.tolist()), blocks.vector_sink_b()
+    rx = diffusion.ofdm_rx(**options)
     tb.connect(source, rx, sink)
     tb.run()
     return sink, rx
@@ -103,7 +105,8 @@ def test_bursts_carry_tags(packets):
     x, tags = samples_of(packets[:3], guard=100)
     of = lambda key: sorted(t.offset for t in tags if pmt.eq(t.key, pmt.intern(key)))
     starts = of("tx_sob")
-    lengths = [pmt.to_long(t.value) for t in sorted(tags, key=lambda t: t.offset) if pmt.eq(t.key, pmt.intern("packet_len"))]
+    lengths = [pmt.to_long(t.value) for t in sorted(tags, key=lambda t: t.offset)
+               if pmt.eq(t.key, pmt.intern("packet_len"))]
     assert of("packet_len") == starts == [0, lengths[0], lengths[0] + lengths[1]]
     assert of("tx_eob") == [s + n - 1 for s, n in zip(starts, lengths)] and sum(lengths) == x.size
     assert all(not np.any(x[s + n - 100:s + n]) for s, n in zip(starts, lengths))
@@ -115,7 +118,8 @@ def test_a_file_in_continuous_frames_ends_the_flowgraph(tmp_path):
     (tmp_path / "in").write_bytes(data)
     tb = gr.top_block()
     source = blocks.file_source(gr.sizeof_char, str(tmp_path / "in"))
-    tagged, sink = blocks.stream_to_tagged_stream(gr.sizeof_char, 1, 112, "packet_len"), blocks.vector_sink_c()
+    tagged, sink = blocks.stream_to_tagged_stream(gr.sizeof_char, 1, 112,
+                                                  "packet_len"), blocks.vector_sink_c()
     tx = diffusion.ofdm_tx("stream", transmission="continuous")
     tb.connect(source, tagged, tx, sink)
     ended = threading.Event()
@@ -148,7 +152,8 @@ def test_pdus_continuous_with_live_settings(packets):
             post(tx.core, "cmd", pmt.dict_add(message, pmt.intern("fec"), pmt.intern(fec)))
             post(rx.core, "cmd", pmt.cons(pmt.intern("estimator"), pmt.intern(estimator)))
             rx.set_demapper(demapper)
-            assert wait_for(lambda: tx.modulation() == modulation and tx.fec() == fec and rx.estimator() == estimator)
+            assert wait_for(lambda: tx.modulation() == modulation and tx.fec() == fec
+                            and rx.estimator() == estimator)
             for p in packets[3 * i:3 * i + 3]:
                 post(tx.core, "pdus", pdu(p))
             assert wait_for(lambda: len(got.messages) == 3 * i + 3), rx.counters()
@@ -165,7 +170,8 @@ def test_pdus_continuous_with_live_settings(packets):
 def test_frames_port_gives_every_stage(packets):
     x, _ = samples_of(packets[:2], modulation="qam16")
     tb = gr.top_block()
-    source, rx, sink, got = blocks.vector_source_c(noisy(x, 25).tolist()), diffusion.ofdm_rx(), blocks.null_sink(1), Collector()
+    source, rx, sink, got = blocks.vector_source_c(noisy(x,
+                                                         25).tolist()), diffusion.ofdm_rx(), blocks.null_sink(1), Collector()
     tb.connect(source, rx, sink)
     tb.msg_connect(rx, "frames", got, "in")
     tb.start()
@@ -189,9 +195,11 @@ def test_every_flowgraph_ends_with_every_packet(packets):
 def test_rx_time_starts_anew(packets):
     x, _ = samples_of(packets[:1])
     lost = np.concatenate([x[:x.size // 2], x])  # an overflow in the middle of a frame
-    tag = gr.tag_utils.python_to_tag((x.size // 2, pmt.intern("rx_time"), pmt.make_tuple(pmt.from_uint64(1), pmt.from_double(0))))
+    tag = gr.tag_utils.python_to_tag((x.size // 2, pmt.intern("rx_time"),
+                                      pmt.make_tuple(pmt.from_uint64(1), pmt.from_double(0))))
     tb = gr.top_block()
-    source, rx, sink = blocks.vector_source_c(lost.tolist(), False, 1, [tag]), diffusion.ofdm_rx(), blocks.vector_sink_b()
+    source, rx, sink = blocks.vector_source_c(lost.tolist(), False, 1,
+                                              [tag]), diffusion.ofdm_rx(), blocks.vector_sink_b()
     tb.connect(source, rx, sink)
     tb.run()
     assert packets_of(sink) == packets[:1]
@@ -205,7 +213,8 @@ def test_wrong_commands_change_nothing(packets):
     source = blocks.null_source(gr.sizeof_gr_complex)
     tb.connect(source, rx, sink)
     tb.start()
-    for key, value in (("estimator", "best"), ("demapper", "none"), ("estimator_model", "no-such"), ("colour", "red"),
+    for key, value in (("estimator", "best"), ("demapper", "none"), ("estimator_model", "no-such"),
+                       ("colour", "red"),
                        ("demapper", "map")):
         post(rx.core, "cmd", pmt.cons(pmt.intern(key), pmt.intern(value)))
     post(rx.core, "cmd", pmt.cons(pmt.intern("estimator"), pmt.from_long(3)))
@@ -228,7 +237,8 @@ def test_bad_packets_are_dropped_and_the_next_one_is_sent():
     for message in (pmt.PMT_NIL, pmt.from_long(3), pmt.cons(pmt.PMT_NIL, pmt.init_f32vector(2, [1, 2])),
                     pdu(bytes(101)), pmt.cons(pmt.make_dict(), pmt.PMT_T)):
         post(tx.core, "pdus", message)
-    for message in (pmt.PMT_NIL, pmt.cons(pmt.intern("fec"), pmt.intern("turbo")), pmt.cons(pmt.intern("fec"), pmt.from_long(1)),
+    for message in (pmt.PMT_NIL, pmt.cons(pmt.intern("fec"), pmt.intern("turbo")),
+                    pmt.cons(pmt.intern("fec"), pmt.from_long(1)),
                     pmt.cons(pmt.intern("amplitude"), pmt.from_double(-1)), pmt.from_long(7)):
         post(tx.core, "cmd", message)
     post(tx.core, "pdus", pdu(b"after"))

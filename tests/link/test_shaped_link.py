@@ -25,15 +25,18 @@ def test_transmitter_follows_the_snr_fed_back():
     tx = diffusion.ofdm_tx("stream", "qam64")
     assert tx.shaping() == -1
     for noise_db in (-15.0, -14.0, -17.0):
-        tx.core.to_basic_block()._post(pmt.intern("cmd"), pmt.cons(pmt.intern("shaping_snr_db"), pmt.from_double(snr_db)))
+        tx.core.to_basic_block()._post(pmt.intern("cmd"),
+                                       pmt.cons(pmt.intern("shaping_snr_db"), pmt.from_double(snr_db)))
         packets = [rng.bytes(1200)]
         iq = send(tx, packets)
-        iq = iq + np.sqrt(0.5 * 10 ** (noise_db / 10)) * (rng.standard_normal(iq.size) + 1j * rng.standard_normal(iq.size))
+        iq = iq + np.sqrt(0.5 * 10 ** (noise_db / 10)) * (rng.standard_normal(iq.size) +
+                                                          1j * rng.standard_normal(iq.size))
         got = link.receive(iq.astype(np.complex64), "lmmse", "map")
         if -noise_db >= snr_db:  # the link was as good as said
             assert got.packets == packets
         frame = got.frames[0]
-        assert frame["shaping"] == diffusion.shaped_mode(6, snr_db, 2.0)[1] and frame["shaping"] == tx.shaping()
+        assert frame["shaping"] == diffusion.shaped_mode(6, snr_db,
+                                                         2.0)[1] and frame["shaping"] == tx.shaping()
         seen.append(frame["shaping"])
         snr_db = frame["snr_db"] - 1  # carriers have 64/52 of the full band's SNR
     assert len(set(seen)) == 3
@@ -56,7 +59,8 @@ def test_bad_requests_change_nothing():
 
 def test_link_job_with_shaping(tmp_path):
     results = tmp_path / "results.json"
-    status = main(["link", "--shaping", "--snr", "26", "--adc-bits", "6", "--frames", "8", "--quick", "--in-process",
+    status = main(["link", "--shaping", "--snr", "26", "--adc-bits", "6", "--frames", "8", "--quick",
+                   "--in-process",
                    "--report", str(tmp_path / "report"), "--json", str(results)])
     found = json.loads(results.read_text())
     assert status == 0 and found["file_intact"]

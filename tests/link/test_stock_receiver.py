@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Our receiver of digital.ofdm_tx's packets: format against gr-digital, loss against the genie, hostile input."""
+"""Our receiver of digital.ofdm_tx's packets: format against gr-digital, loss against the genie, hostile
+input."""
 import zlib
 
 import numpy as np
@@ -48,7 +49,8 @@ def test_everything_gr_digital_sends_arrives(bps, bps_header, scramble):
     at = np.concatenate([[0], np.cumsum(lengths)])
     assert [f.payload for f in frames] == [data[a:b] for a, b in zip(at, at[1:])]
     assert [f.number for f in frames] == list(range(len(lengths)))
-    assert all(f.payload_ok and f.bits_per_symbol == bps and f.length == n + 4 for f, n in zip(frames, lengths))
+    assert all(f.payload_ok and f.bits_per_symbol == bps and f.length == n + 4
+               for f, n in zip(frames, lengths))
 
 
 def test_reports_agree_with_the_truth():
@@ -107,7 +109,8 @@ def test_the_genie_is_what_theory_says():
     failed = int(np.sum(~ot.genie(trials, trials.receive(snr))))
     from math import erfc, sqrt
     q = lambda x: 0.5 * erfc(x / sqrt(2))
-    # An active carrier has |X|^2 64 / noise variance: a header bit sqrt(2 * that), a payload rail sqrt(4 * that).
+    # An active carrier has |X|^2 64 / noise variance: a header bit sqrt(2 * that), a payload rail sqrt(4 *
+    # that).
     per_carrier = 64 / trials.noise_var(snr)
     expected = 1 - (1 - q(sqrt(2 * per_carrier))) ** 32 * (1 - q(sqrt(4 * per_carrier))) ** 800
     low, high = metrics.wilson(failed, 1000, 3.3)
@@ -154,13 +157,15 @@ def test_truncated_and_corrupt_packets():
 def test_hostile_streams_give_no_packets():
     rng = np.random.default_rng(8)
     tone = 5 * np.exp(0.3j * np.arange(30000))
-    for x in (np.zeros(30000), np.full(30000, np.nan), tone, np.ones(30000), rng.standard_normal(30000) * 1e10,
+    for x in (np.zeros(30000), np.full(30000, np.nan), tone, np.ones(30000),
+              rng.standard_normal(30000) * 1e10,
               np.full(30000, np.inf), np.zeros(0)):
         assert receive(x.astype(np.complex64)) == []
     # preambles with nothing behind them: headers may fit by chance (one CRC-8), packets not
     g = diffusion.ofdm_geometry.stock()
     preamble = np.concatenate([diffusion.modulate_ofdm_symbol(g, w) for w in (g.sync_word1, g.sync_word2)])
-    x = np.concatenate([np.concatenate([preamble, 10 * (rng.standard_normal(900) + 1j * rng.standard_normal(900))])
+    x = np.concatenate([np.concatenate([preamble,
+                                        10 * (rng.standard_normal(900) + 1j * rng.standard_normal(900))])
                         for _ in range(40)]).astype(np.complex64)
     receiver = diffusion.stock_receiver()
     frames = receiver(x) + receiver.flush()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""gr-diffusion tx and rx as a user starts them: two processes, one file, only a device string between them."""
+"""gr-diffusion tx and rx as a user starts them: two processes, one file, only a device string between
+them."""
 import json
 import os
 import signal
@@ -15,7 +16,8 @@ MAIN = [sys.executable, "-c", "import sys; from gnuradio.diffusion.cli import ma
 
 
 def launch(*arguments):
-    return subprocess.Popen([*MAIN, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([*MAIN, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True)
 
 
 def finish(process, timeout=120):
@@ -50,12 +52,14 @@ def test_receiver_first_real_time(file, device, tmp_path):
     assert out.read_bytes() == file.read_bytes() and "arrived intact" in rx[1]
     sent, got = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("tx", "rx"))
     assert got["file_intact"] is True and got["bytes"] == sent["bytes"] == 3000 and got["device"] == device
-    assert sent["complete"] and sent["frames_sent"] == sent["frames_a_round"] * round(sent["rounds"]) and sent["rounds"] >= 3
+    assert sent["complete"] and sent["frames_sent"] == sent["frames_a_round"] * round(sent["rounds"])
+    assert sent["rounds"] >= 3
     assert got["parts"] == got["parts_needed"] == sent["frames_a_round"]
 
 
 def test_transmitter_first_and_another_modulation_and_radio(file, device, tmp_path):
-    """Started late, the receiver takes what it still needs from the next round; 16-QAM, a CFO and an 8-bit ADC."""
+    """Started late, the receiver takes what it still needs from the next round; 16-QAM, a CFO and an 8-bit
+    ADC."""
     out = tmp_path / "received.bin"
     sender = launch("tx", "--device", device + ",tx_cfo_hz=3000", file, "--forever", "--constellation",
                     "qam16", "--fec", "cc-1/2", "--payload", 200, "--json", tmp_path / "tx.json")
@@ -74,8 +78,10 @@ def test_transmitter_first_and_another_modulation_and_radio(file, device, tmp_pa
 def test_fast_medium_loses_nothing(file, device, tmp_path):
     """As fast as both go, one round is enough."""
     out = tmp_path / "received.bin"
-    tx, rx = both(["tx", "--device", device + ",pacing=lockstep", file, "--seconds", 0, "--rounds", 1, "--gap", 1],
-                  ["rx", "--device", device + ",pacing=lockstep,seed=1", "--out", out, "--json", tmp_path / "rx.json",
+    tx, rx = both(["tx", "--device", device + ",pacing=lockstep", file, "--seconds", 0, "--rounds", 1,
+                   "--gap", 1],
+                  ["rx", "--device", device + ",pacing=lockstep,seed=1", "--out", out, "--json",
+                   tmp_path / "rx.json",
                    "--timeout", 20], 0.5)
     assert tx[0] == 0 and rx[0] == 0, (tx, rx)
     got = json.loads((tmp_path / "rx.json").read_text())
@@ -93,7 +99,8 @@ def test_nobody_sends(device, tmp_path):
     (["rx", "--device", "driver=none", "--out", "{out}"], "SoapySDRUtil --find", 1),
     (["tx", "--device", "{device}", "--rate", "1e9", "{file}"], "it takes 1000 to 6.144e+07", 1),
     (["rx", "--device", "{device}", "--freq", "1e11", "--out", "{out}"], "it takes 1e+06 to 6e+09", 1),
-    (["rx", "--device", "{device}", "--gain", "200", "--out", "{out}"], "the gain is 200 dB, it takes 0 to 80", 1),
+    (["rx", "--device", "{device}", "--gain", "200", "--out", "{out}"], "the gain is 200 dB, it takes 0 to "
+                                                                        "80", 1),
     (["rx", "--device", "{device}", "--antenna", "LEFT", "--out", "{out}"], "'LEFT' is not among RX", 1),
     (["tx", "--device", "{device},colour=red", "{file}"], "there is no setting 'colour'", 1),
     (["tx", "--device", "{device}", "--rate", "-1", "{file}"], "--rate is -1", 2),

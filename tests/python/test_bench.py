@@ -39,16 +39,20 @@ def test_matcher_has_a_rate_both_ways():
 def test_report():
     results = {
         "peak_gflops": 100.0, "simd": "AVX2", "receiver": [], "convolution": [], "tables": [], "quick": True,
-        "engine": [{"width": 32, "act": "silu", "steps": 1, "batch": 64, "percent_peak": 50.0, "msym_per_s": 10.0,
+        "engine": [{"width": 32, "act": "silu", "steps": 1, "batch": 64, "percent_peak": 50.0,
+                    "msym_per_s": 10.0,
                     "vs_torch_eager": 2.5}],
         "blocks": {"copy": {"msym_per_s": 100.0}},
         "chains": {"estimator": {"msamples_per_s": 2.0, "msamples_per_cpu_s": 1.5, "packets_ok": 1.0,
                                  "cpu_ratio": {"to": "other", "median": 1.7, "low": 1.6, "high": 1.8}}},
         "latency_us": {"denoise_64": {"p50": 5.0, "p99": 6.0, "max": 9.0}, "denoiser_cc_exact_64": {
-            "p50": 3.0, "p99": 4.0, "max": 8000.0, "p50_cpu": 2.0, "p99_cpu": 3.5, "max_cpu": 7.0, "calls": 10, "above_5_ms": 1,
+            "p50": 3.0, "p99": 4.0, "max": 8000.0, "p50_cpu": 2.0, "p99_cpu": 3.5, "max_cpu": 7.0,
+            "calls": 10, "above_5_ms": 1,
             "above_5_ms_cpu": 0, "involuntary": 2, "page_faults": 5, "seconds": 1.0,
-            "late": [{"us": 8000, "cpu_us": 6, "involuntary": 1, "voluntary": 0, "minor_faults": 0, "major_faults": 0}]}},
-        "growth": {"batch": {16: 700.0}, "width": {32: 60.0}, "steps": {1: 600.0}, "carriers": {"ce-ofdm64": 160.0},
+            "late": [{"us": 8000, "cpu_us": 6, "involuntary": 1, "voluntary": 0, "minor_faults": 0,
+                      "major_faults": 0}]}},
+        "growth": {"batch": {16: 700.0}, "width": {32: 60.0}, "steps": {1: 600.0},
+                   "carriers": {"ce-ofdm64": 160.0},
                    "constellation": {4: {"mean": 40.0, "llr": 41.0, "table": 2.0}}},
         "machine": {"cpu": "x", "cores": 2, "load": 0.0}, "runtimes": {"torch_eager": "2"}}
     text = benchmarks.markdown(results)
@@ -72,7 +76,8 @@ def test_every_chain_gives_packets():
 
 
 def test_ratio_of_two_chains_is_taken_turn_by_turn():
-    ours, others = [(100, 0, 2.0, 1), (100, 0, 9.0, 1), (100, 0, 4.0, 1)], [(50, 0, 0.5, 1), (50, 0, 3.0, 1), (50, 0, 1.0, 1)]
+    ours, others = [(100, 0, 2.0, 1), (100, 0, 9.0, 1),
+                    (100, 0, 4.0, 1)], [(50, 0, 0.5, 1), (50, 0, 3.0, 1), (50, 0, 1.0, 1)]
     assert chains.ratio(ours, others) == {"median": 2.0, "low": 1.5, "high": 2.0}
     assert all(name in chains.candidates(1) for pair in chains.AGAINST.items() for name in pair)
 
@@ -94,7 +99,8 @@ def test_runtimes_that_are_missing_say_so(monkeypatch):
 
 def test_growth_has_every_axis():
     g = growth.measure_growth(True, 1)
-    assert all(len(g[axis]) > 1 and min(g[axis].values()) > 0 for axis in ("batch", "width", "steps", "carriers"))
+    assert all(len(g[axis]) > 1 and min(g[axis].values()) > 0 for axis in ("batch", "width", "steps",
+                                                                           "carriers"))
     assert g["steps"][10] > 3 * g["steps"][1]
     assert set(g["constellation"]) == {2, 4, 16, 64, 256}
 
@@ -114,4 +120,5 @@ def test_calls_in_a_flowgraph_are_timed():
 def test_one_section_is_enough():
     results = benchmarks.run_all(None, True, 1, only=["growth"])
     assert "growth" in results and "engine" not in results
-    assert "## How cost grows" in benchmarks.markdown(results) and "## Latency" not in benchmarks.markdown(results)
+    assert "## How cost grows" in benchmarks.markdown(results)
+    assert "## Latency" not in benchmarks.markdown(results)

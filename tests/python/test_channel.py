@@ -38,7 +38,8 @@ def test_static_taps_are_a_convolution_whatever_the_cut():
     channel = diffusion.multipath(taps)
     np.testing.assert_allclose(channel(x), expected, atol=2e-5)
     channel.reset()
-    np.testing.assert_allclose(np.concatenate([channel(p) for p in np.array_split(x, 41)]), expected, atol=2e-5)
+    np.testing.assert_allclose(np.concatenate([channel(p) for p in np.array_split(x, 41)]), expected,
+                               atol=2e-5)
 
 
 def test_new_taps_keep_past_samples():
@@ -80,7 +81,8 @@ def test_fading_does_not_depend_on_the_cut():
     assert np.abs(np.diff(whole[10:])).max() < 0.1  # no jumps
 
 
-@pytest.mark.parametrize("make", [lambda: diffusion.multipath([]), lambda: diffusion.multipath([float("nan")]),
+@pytest.mark.parametrize("make", [lambda: diffusion.multipath([]),
+                                  lambda: diffusion.multipath([float("nan")]),
                                   lambda: diffusion.multipath.rayleigh([1.0], 0.5),
                                   lambda: diffusion.multipath.rayleigh([-1.0]),
                                   lambda: diffusion.multipath(np.ones(5000))])

@@ -18,7 +18,8 @@ def test_contract(est, frames, noise_var):
     rng = np.random.default_rng(1)
     y = rng.standard_normal((frames, 16)) + 1j * rng.standard_normal((frames, 16))
     h, err_var = est(y, PILOTS, noise_var)
-    assert h.dtype == np.complex64 and err_var.dtype == np.float32 and h.shape == err_var.shape == (frames, 64)
+    assert h.dtype == np.complex64 and err_var.dtype == np.float32
+    assert h.shape == err_var.shape == (frames, 64)
     assert np.isfinite(h).all() and np.isfinite(err_var).all() and (err_var >= 0).all()
     for a, b in zip(est(y, PILOTS, np.full(frames, noise_var)), (h, err_var)):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

@@ -288,8 +288,8 @@ def test_shipped_model_for_many_carriers_is_ahead_on_sparse_channels_of_another_
 @pytest.mark.parametrize("city", ["florence-unseen-city", "san-francisco-unseen-city"])
 @pytest.mark.parametrize("count, ahead", [(16, 1.0), (8, 2.0)])
 def test_shipped_model_is_ahead_on_a_city_it_never_saw(city, count, ahead):
-    """Of NOMP and the textbook's SBL, 20 dB, irregular pilots; measured (docs/estimator.md): 1.6 dB and more with 16,
-    3.4 dB and more with 8."""
+    """Of NOMP and the textbook's SBL, 20 dB, irregular pilots; measured (docs/estimator.md): 1.6 dB and more
+    with 16, 3.4 dB and more with 8."""
     name = "ce-ofdm64"
     h, variance = evaluate.cities(64)[city], 0.01
     rng = np.random.default_rng(16)
@@ -307,8 +307,9 @@ def test_shipped_model_is_ahead_on_a_city_it_never_saw(city, count, ahead):
 
 @pytest.mark.parametrize("model, most, most_at_30", [("ce-ofdm64", 1.4, 4.0), ("ce-ofdm64-dense", 0.5, 0.5)])
 def test_bank_knows_a_dense_scene(model, most, most_at_30):
-    """Exponential profiles on a comb: within 1.4 dB of the genie up to 20 dB for the model for all scenes, whose steps
-    alone miss it by 6.8 dB at 30 dB; at 0 to 30 dB for the one for dense scenes (docs/estimator.md)."""
+    """Exponential profiles on a comb: within 1.4 dB of the genie up to 20 dB for the model for all scenes,
+    whose steps alone miss it by 6.8 dB at 30 dB; at 0 to 30 dB for the one for dense scenes
+    (docs/estimator.md)."""
     rng = np.random.default_rng(17)
     decay = np.asarray(channels.MIXTURE_DECAYS)[rng.integers(3, size=300)]
     h, pilots = channels.exponential(rng, 300, 64, decay), np.arange(0, 64, 4)
@@ -328,11 +329,13 @@ def test_bank_is_added_and_fitted(tmp_path):
     from gnuradio.diffusion.train import estimator_bank
 
     start, out = tmp_path / "start.safetensors", tmp_path / "out.safetensors"
-    train.run(options(train, "--out", str(start), "--iterations", "2", "--batch", "8", "--steps", "1", "--width", "4"))
+    train.run(options(train, "--out", str(start), "--iterations", "2", "--batch", "8", "--steps", "1",
+                      "--width", "4"))
     fit = ["--start", str(start), "--out", str(out), "--bank", "3", "--batches", "2", "--rounds", "20"]
     estimator_bank.run(options(estimator_bank, *fit))
     description = diffusion.model(str(out)).description
     assert description["network"]["bank"] == 3 and "estimator_bank" in description["provenance"]["command"]
     y = np.ones((2, 8), np.complex64)
     pilots = np.arange(0, 64, 8)
-    assert not np.array_equal(diffusion.Estimator(out)(y, pilots, 0.1)[0], diffusion.Estimator(start)(y, pilots, 0.1)[0])
+    assert not np.array_equal(diffusion.Estimator(out)(y, pilots, 0.1)[0],
+                              diffusion.Estimator(start)(y, pilots, 0.1)[0])

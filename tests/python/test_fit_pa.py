@@ -24,7 +24,8 @@ def measurement(path, noise=1e-4, **changes):
 def test_known_amplifier_is_found(tmp_path):
     x, y = measurement(tmp_path / "m.npz")
     out, results = tmp_path / "pa.json", tmp_path / "r.json"
-    assert main(["fit", "pa", str(tmp_path / "m.npz"), "-o", str(out), "--taps", "1", "2", "3", "5", "--order", "1",
+    assert main(["fit", "pa", str(tmp_path / "m.npz"), "-o", str(out), "--taps", "1", "2", "3", "5",
+                 "--order", "1",
                  "3", "5", "--json", str(results)]) == 0
     r = json.loads(results.read_text())
     assert (r["chosen"]["taps"], r["chosen"]["order"]) == (3, 3)
@@ -34,13 +35,15 @@ def test_known_amplifier_is_found(tmp_path):
     assert r["test"]["linear_gain_nmse_db"] > r["test"]["nmse_db"] + 10
     for (_, _, fitted), (_, _, true) in zip(diffusion.power_amplifier.load(str(out)).branches, TRUE):
         # |x| is around 0.25: an error of c |x|^2 weighs a sixteenth of one of c
-        np.testing.assert_allclose(np.array(fitted) * [1, .25, .06], np.array(true) * [1, .25, .06], atol=2e-4)
+        np.testing.assert_allclose(np.array(fitted) * [1, .25, .06], np.array(true) * [1, .25, .06],
+                                   atol=2e-4)
 
 
 def test_generalised_terms_round_trip(tmp_path):
     measurement(tmp_path / "m.npz")
     out = tmp_path / "pa.json"
-    assert main(["fit", "pa", str(tmp_path / "m.npz"), "-o", str(out), "--taps", "3", "--order", "3", "--cross", "1"]) == 0
+    assert main(["fit", "pa", str(tmp_path / "m.npz"), "-o", str(out), "--taps", "3", "--order", "3",
+                 "--cross", "1"]) == 0
     branches = diffusion.power_amplifier.load(str(out)).branches
     assert {(d, e) for d, e, _ in branches} >= {(1, -1), (0, 1), (2, 0)}
     assert max(abs(c) for d, e, cs in branches if e for c in cs) < 5e-3
@@ -74,7 +77,8 @@ def test_shipped_coefficients_load_by_name_and_act_like_an_amplifier():
         gain = np.vdot(x, y) / np.vdot(x, x)
         nmse.append(10 * np.log10(np.mean(np.abs(y - gain * x) ** 2) / np.mean(np.abs(gain * x) ** 2)))
         assert np.abs(y).max() < 10
-    assert nmse[2] > nmse[1] + 3  # distortion grows with drive (white noise leaves the fitted 200 MHz, so no figure)
+    # distortion grows with drive (white noise leaves the fitted 200 MHz, so no figure)
+    assert nmse[2] > nmse[1] + 3
 
 
 def test_help_shows_an_example(capsys):

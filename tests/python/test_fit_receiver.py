@@ -86,7 +86,8 @@ def test_running_blocks_take_it_by_message(fitted):
 @pytest.mark.parametrize("waveform", ["native", "stock"])
 def test_ofdm_rx_takes_it_by_message(fitted, waveform):
     rx = diffusion.ofdm_rx(waveform)
-    rx.core.to_basic_block()._post(pmt.intern("cmd"), pmt.cons(pmt.intern("model"), pmt.intern(str(fitted[0]))))
+    rx.core.to_basic_block()._post(pmt.intern("cmd"),
+                                   pmt.cons(pmt.intern("model"), pmt.intern(str(fitted[0]))))
     tb = gr.top_block()
     source, sink = blocks.vector_source_c([0] * 4000), blocks.null_sink(1)
     tb.connect(source, rx, sink)
@@ -95,7 +96,8 @@ def test_ofdm_rx_takes_it_by_message(fitted, waveform):
 
 
 def test_an_ideal_link_keeps_the_linear_receiver_or_equals_it(tmp_path):
-    """Nothing to be won: whatever the guard says, unseen symbols fare no worse than with the linear receiver."""
+    """Nothing to be won: whatever the guard says, unseen symbols fare no worse than with the linear
+    receiver."""
     clean = hardware.Hardware()
     index, y = link(300, 4, clean)
     code, result = fit(tmp_path, x=POINTS[index], y=y, noise_var=clean.noise_var(NOISE_DB))
@@ -141,8 +143,8 @@ def test_the_guard_writes_the_linear_receiver(tmp_path, monkeypatch):
 
 
 def test_no_fit_is_worse_than_linear_where_there_is_nothing_to_fit():
-    """50 known symbols in white noise, some of them labelled wrong: whatever is taken costs next to nothing, and most is
-    not taken; the guard says which."""
+    """50 known symbols in white noise, some of them labelled wrong: whatever is taken costs next to nothing,
+    and most is not taken; the guard says which."""
     rx, clean, kept, lost = diffusion.Receiver("rx-qam16"), hardware.Hardware(), 0, []
     for seed in range(8):
         rng = np.random.default_rng([seed, 5])
@@ -152,7 +154,8 @@ def test_no_fit_is_worse_than_linear_where_there_is_nothing_to_fit():
         fresh, z = link(10000, 200 + seed, clean)
         bits = metrics.labels(4)[fresh]
         linear = guarded_fit._linear(rx, POINTS[said], y, made.noise_var)
-        mine, base = (metrics.gmi(bits, r(z, made.noise_var, adapt=False)[1]) for r in (made.receiver, linear))
+        mine, base = (metrics.gmi(bits, r(z, made.noise_var, adapt=False)[1])
+                      for r in (made.receiver, linear))
         kept += made.kept
         lost.append(base - mine)
         assert ("the fit is taken" if made.kept else "the linear receiver stays") in made.reason

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The interference law: its denoiser and score against closed form, and joint reception against what it must beat."""
+"""The interference law: its denoiser and score against closed form, and joint reception against what it must
+beat."""
 import numpy as np
 import pytest
 from gnuradio import diffusion
@@ -11,7 +12,8 @@ from gnuradio.diffusion.evaluate import receiver_interference as study
 def test_one_component_is_the_wiener_filter():
     window, level = 8, 0.3
     rng = np.random.default_rng(1)
-    basis = np.linalg.qr(rng.standard_normal((window, window)) + 1j * rng.standard_normal((window, window)))[0]
+    basis = np.linalg.qr(rng.standard_normal((window, window)) +
+                         1j * rng.standard_normal((window, window)))[0]
     power = np.geomspace(0.01, 3, window)
     law = diffusion.InterferenceLaw(np.ones(1), basis[None], power[None])
     z = rng.standard_normal(window) + 1j * rng.standard_normal(window)
@@ -20,13 +22,15 @@ def test_one_component_is_the_wiener_filter():
     np.testing.assert_allclose(mean, cov @ np.linalg.solve(cov + level * np.eye(window), z), atol=1e-10)
     error = np.real(np.diag(cov - cov @ np.linalg.solve(cov + level * np.eye(window), cov)))
     np.testing.assert_allclose(left, error, atol=1e-10)
-    np.testing.assert_allclose(law.score(z, level), -2 * np.linalg.solve(cov + level * np.eye(window), z), atol=1e-9)
+    np.testing.assert_allclose(law.score(z, level), -2 * np.linalg.solve(cov + level * np.eye(window), z),
+                               atol=1e-9)
 
 
 def test_learned_law_denoises_better_than_a_linear_filter():
     rng = np.random.default_rng(2)
     recordings = [study.chirp(rng, 200) for _ in range(80)]
-    laws = [diffusion.InterferenceLaw.fit(recordings, window=16, components=k, rounds=12, most=3000) for k in (32, 1)]
+    laws = [diffusion.InterferenceLaw.fit(recordings, window=16, components=k, rounds=12, most=3000)
+            for k in (32, 1)]
     clean = study.chirp(rng, 3000)
     noisy = clean + np.sqrt(0.5) * study.circular(rng, clean.size)
     mixture, linear = [metrics.nmse_db(law.denoise(noisy, 0.5)[0], clean) for law in laws]
@@ -37,9 +41,11 @@ def test_learned_law_denoises_better_than_a_linear_filter():
 
 @pytest.mark.parametrize("constellation, sir", [("qam64", 0), ("qam16", 0)])  # one law, any constellation
 def test_joint_reception_beats_noise_notch_and_whitening(constellation, sir):
-    laws = [diffusion.InterferenceLaw.fit([study.narrowband(np.random.default_rng([3, k]), 200) for k in range(100)],
+    laws = [diffusion.InterferenceLaw.fit([study.narrowband(np.random.default_rng([3, k]), 200)
+                                           for k in range(100)],
                                           window=32, components=k, rounds=10, most=2500) for k in (40, 1)]
-    rows = {r["receiver"]: r for r in study.measure_point("narrowband", constellation, sir, laws, None, 4, blocks=2)}
+    rows = {r["receiver"]: r for r in study.measure_point("narrowband", constellation, sir, laws, None, 4,
+                                                          blocks=2)}
     assert rows["learned"]["gmi"] > 1.1 * max(rows[k]["gmi"] for k in ("white", "notch", "whitened"))
     assert rows["learned"]["gmi"] <= rows["clean"]["gmi"] + 1e-6
 
@@ -59,7 +65,8 @@ def test_without_interference_nothing_is_lost():
 @pytest.mark.parametrize("kind, period", [("qam", 4), ("chirp", 1)])
 def test_period_is_found_in_recordings_and_helps(kind, period):
     rng = np.random.default_rng(9)
-    law = diffusion.InterferenceLaw.fit([study.KINDS[kind](rng, 200) for _ in range(120)], window=12, components=64,
+    law = diffusion.InterferenceLaw.fit([study.KINDS[kind](rng, 200) for _ in range(120)], window=12,
+                                        components=64,
                                         rounds=15, most=4000)
     assert law.period == period
     assert law.scaled(2.0).period == period
@@ -70,7 +77,8 @@ def test_period_is_found_in_recordings_and_helps(kind, period):
         law.denoise(noisy, 0.5, held)
         assert held["weights"].shape == (period, law.weights.size)
         np.testing.assert_allclose(held["weights"].sum(1), 1, atol=1e-9)
-        assert metrics.nmse_db(law.denoise(noisy, 0.5, held)[0], clean) < metrics.nmse_db(law.denoise(noisy, 0.5)[0], clean)
+        assert metrics.nmse_db(law.denoise(noisy, 0.5, held)[0],
+                               clean) < metrics.nmse_db(law.denoise(noisy, 0.5)[0], clean)
 
 
 def test_saved_law_and_bad_input(tmp_path):

@@ -53,7 +53,8 @@ def test_cells_are_integrated(bits, snr_db):
 def test_the_converter_biases_neither_centroids_nor_variances(bits):
     hw, points, _, _, law = fitted(bits=bits, n=20000)
     found, truth = law.link, hw.means(diffusion.constellation("qam16"))
-    # 9 parameters of the radio from 2 n rails; two bits tell little more of the gain than its ratio to the noise
+    # 9 parameters of the radio from 2 n rails; two bits tell little more of the gain than its ratio to the
+    # noise
     loss = {2: 12, 3: 4, 4: 4}[bits]
     assert np.mean(abs(found["means"] - truth) ** 2) < loss * 9 / 40000 * hw.noise_var(15) + 5e-6
     assert found["additive"] == pytest.approx(hw.noise_var(15), rel=0.08)
@@ -79,10 +80,13 @@ def test_levels_of_the_converter():
 
 
 @pytest.mark.parametrize("name, study, bits, snr_db, n", [
-    ("qam16", "S2", 5, 20, 50), ("qam16", "S2", 3, 20, 500), ("qam64", "S2", 5, 25, 50), ("qpsk", "S2", 1, 10, 50),
-    ("qam16", "S1", 4, 15, 50), ("qam256", "S2", 3, 25, 2000), ("qam256", "S2", 5, 30, 50), ("qam64", "S2", 2, 20, 50)])
+    ("qam16", "S2", 5, 20, 50), ("qam16", "S2", 3, 20, 500), ("qam64", "S2", 5, 25, 50),
+    ("qpsk", "S2", 1, 10, 50),
+    ("qam16", "S1", 4, 15, 50), ("qam256", "S2", 3, 25, 2000), ("qam256", "S2", 5, 30, 50),
+    ("qam64", "S2", 2, 20, 50)])
 def test_fit_and_call_reach_map(name, study, bits, snr_db, n):
-    """Few known symbols and what is received: at bitwise MAP, with known and with estimated noise variance."""
+    """Few known symbols and what is received: at bitwise MAP, with known and with estimated noise
+    variance."""
     hw, points, index, y, _ = fitted(name, bits, snr_db, n, study=study)
     rx = diffusion.Receiver("rx-" + name).fit(points[index], y, hw.noise_var(snr_db))
     assert rx.choice in ("cells", "ideal", "linear")
@@ -92,7 +96,8 @@ def test_fit_and_call_reach_map(name, study, bits, snr_db, n):
     for noise_var in (hw.noise_var(snr_db), None):
         llr = rx(received, noise_var)[1]
         assert metrics.gmi(bits, llr) > metrics.gmi(bits, bound) - 0.012
-        assert metrics.ber(bits, llr)[0] < max(1.03 * metrics.ber(bits, bound)[0], metrics.ber(bits, bound)[2])
+        assert metrics.ber(bits, llr)[0] < max(1.03 * metrics.ber(bits, bound)[0],
+                                               metrics.ber(bits, bound)[2])
 
 
 def test_adapting_helps_and_can_be_left():
@@ -105,7 +110,8 @@ def test_adapting_helps_and_can_be_left():
     short = rx(received[:500], hw.noise_var(20))[1]
     np.testing.assert_array_equal(short, rx(received[:500], hw.noise_var(20), adapt=False)[1])
     better = rx.adapted(received, hw.noise_var(20))
-    np.testing.assert_array_equal(better(received, hw.noise_var(20), adapt=False)[1], rx(received, hw.noise_var(20))[1])
+    np.testing.assert_array_equal(better(received, hw.noise_var(20), adapt=False)[1],
+                                  rx(received, hw.noise_var(20))[1])
     again = diffusion.Receiver("rx-qam16").with_state(better.state())
     np.testing.assert_array_equal(again(received, 0.02)[1], better(received, 0.02, adapt=False)[1])
     # another noise, or samples off the converter's grid: the fit stays as it is
@@ -122,7 +128,8 @@ def test_symbols_out_of_place_stay_where_they_are():
 
     def send(index, seed):
         noise = np.random.default_rng(seed).standard_normal((index.size, 2)) @ [1, 1j]
-        return diffusion.quantizer(5, 2.2)((moved[index] + np.sqrt(noise_var / 2) * noise).astype(np.complex64))
+        return diffusion.quantizer(5,
+                                   2.2)((moved[index] + np.sqrt(noise_var / 2) * noise).astype(np.complex64))
 
     index, sent = rng.integers(0, 16, 800), rng.integers(0, 16, 12000)
     rx = diffusion.Receiver("rx-qam16").fit(points[index], send(index, 1), noise_var)

@@ -12,7 +12,8 @@ def test_wilson_solves_its_equation_and_holds_its_level():
         lo, hi = metrics.wilson(k, n)
         for edge in (lo, hi):  # |k/n - p| = z sqrt(p (1 - p) / n) at both ends
             if 1e-9 < edge < 1 - 1e-9:
-                assert abs(k / n - edge) == pytest.approx(metrics.Z95 * np.sqrt(edge * (1 - edge) / n), rel=1e-9)
+                assert abs(k / n - edge) == pytest.approx(metrics.Z95 * np.sqrt(edge * (1 - edge) / n),
+                                                          rel=1e-9)
     p, n = 0.1, 200
     k = np.arange(n + 1)
     inside = [metrics.wilson(i, n)[0] <= p <= metrics.wilson(i, n)[1] for i in k]

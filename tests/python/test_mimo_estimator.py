@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""MIMO channel estimation: the engine against torch and closed form, the shipped model against least squares."""
+"""MIMO channel estimation: the engine against torch and closed form, the shipped model against least
+squares."""
 
 import numpy as np
 import pytest
@@ -72,8 +73,8 @@ def test_network_equals_torch(tmp_path, rx, tx, views):
 
 
 def test_first_belief_is_lmmse():
-    """Before the first step the belief is the prior, here of unit variance for all beams: conditioning it exactly is
-    the LMMSE estimate for white channels."""
+    """Before the first step the belief is the prior, here of unit variance for all beams: conditioning it
+    exactly is the LMMSE estimate for white channels."""
     net = AngularUnrolled((2, 2), (3, 2), 1, 4)
     rng = np.random.default_rng(1)
     _, p, y, variance = draw(rng, (2, 2), (3, 2), 4, 8)
@@ -194,7 +195,8 @@ def test_least_squares_is_the_pseudo_inverse(tmp_path, count):
     h, err = Estimator(path, "ls")(y, 3 * p, variance)
     np.testing.assert_allclose(h, baselines.ls(y, 3 * p, variance), atol=1e-5 * np.abs(h).max())
     if count != 5:  # with all directions seen, the believed error is that of the noise
-        np.testing.assert_allclose(err[0, 0, 0], variance * np.sum(np.abs(np.linalg.pinv(3 * p)) ** 2) / 12, rtol=1e-4)
+        np.testing.assert_allclose(err[0, 0, 0], variance * np.sum(np.abs(np.linalg.pinv(3 * p)) ** 2) / 12,
+                                   rtol=1e-4)
 
 
 def test_sparse_bayesian_learning_is_expectation_maximisation(tmp_path):
@@ -232,7 +234,8 @@ def test_nomp_finds_waves_off_the_grid(count):
 
 
 def test_nomp_reaches_the_error_that_it_believes():
-    """Few waves that it can tell apart, 10 dB: the error is what unbiased estimation of their parameters costs."""
+    """Few waves that it can tell apart, 10 dB: the error is what unbiased estimation of their parameters
+    costs."""
     rng = np.random.default_rng(10)
     h = channels.plane_waves(rng, 40, (4, 4), (8, 8), most=2)
     p = channels.pilots(rng, 64, 0)
@@ -244,11 +247,12 @@ def test_nomp_reaches_the_error_that_it_believes():
 @pytest.mark.parametrize("count", [0, 16])
 @pytest.mark.parametrize("kind", ["waves", "errors", "clusters"])
 def test_auto_finds_out_which_method_suits_the_array(kind, count):
-    """Plane waves on ideal arrays are NOMP's, the others the network's: 10 dB, auto is level with the better of the
-    two everywhere, and far from the worse."""
+    """Plane waves on ideal arrays are NOMP's, the others the network's: 10 dB, auto is level with the better
+    of the two everywhere, and far from the worse."""
     rng = np.random.default_rng(21)
     shape = (4, 4), (8, 8)
-    h = channels.clusters(rng, 16, *shape) if kind == "clusters" else channels.plane_waves(rng, 16, *shape, most=6)
+    h = channels.clusters(rng, 16,
+                          *shape) if kind == "clusters" else channels.plane_waves(rng, 16, *shape, most=6)
     if kind == "errors":
         h = channels.real_array(rng, h, *shape)
     p = channels.pilots(rng, 64, count)
@@ -282,7 +286,8 @@ def test_an_unknown_method_is_named():
 
 
 def test_three_clusters_are_drawn_by_the_covariances_given():
-    """Sample covariance of many channels of one law against the one that the genie gets, and what the genie makes of it."""
+    """Sample covariance of many channels of one law against the one that the genie gets, and what the genie
+    makes of it."""
     from gnuradio.diffusion.train import mimo_three_clusters as clusters
 
     rng = np.random.default_rng(30)

@@ -42,15 +42,18 @@ def numpy_forward(net, y, c, noise_var, skip):
 
 
 def test_forward_is_the_written_equation():
-    net = shaken(hidden=[7, 5], outputs=4, condition={"kind": "mlp", "inputs": 3, "hidden": 6}, skip="gaussian",
-                 normalisation={"input_scale": "vp", "condition_mean": [1., 2., 3.], "condition_scale": [2., 2., .5]})
+    net = shaken(hidden=[7, 5], outputs=4, condition={"kind": "mlp", "inputs": 3, "hidden": 6},
+                 skip="gaussian",
+                 normalisation={"input_scale": "vp", "condition_mean": [1., 2., 3.],
+                                "condition_scale": [2., 2., .5]})
     rng = np.random.default_rng(2)
     y, c, skip = rng.normal(size=(9, 2)), rng.normal(size=3), (rng.normal(size=(4, 5)), rng.normal(size=4))
     f = lambda a: torch.tensor(a, dtype=torch.float32)
     out = net(f(y), f(c), f(0.3), tuple(map(f, skip))).detach().numpy()
     np.testing.assert_allclose(out, numpy_forward(net, y, c, 0.3, skip), rtol=2e-5, atol=2e-5)
     # Groups with a condition each give what each gives alone.
-    group = net(f(np.stack([y, y])), f(np.stack([c, -c])), f([0.3, 2.0]), tuple(f(np.stack([s, s])) for s in skip))
+    group = net(f(np.stack([y, y])), f(np.stack([c, -c])), f([0.3, 2.0]),
+                tuple(f(np.stack([s, s])) for s in skip))
     np.testing.assert_allclose(group[0].detach().numpy(), out, rtol=1e-5, atol=1e-6)
 
 
@@ -91,11 +94,13 @@ def test_metadata_is_strict(tmp_path):
     with pytest.raises(ValueError, match="layers.0.weight"):
         save_model(tmp_path / "m.safetensors", net, good)
     assert not list(tmp_path.iterdir())
-    json.dumps(save_model(tmp_path / "n.safetensors", FilmMlp([4], 2), {**good, "x": np.float32(1), "y": 1 + 2j}))
+    json.dumps(save_model(tmp_path / "n.safetensors", FilmMlp([4], 2),
+                          {**good, "x": np.float32(1), "y": 1 + 2j}))
 
 
 @pytest.mark.parametrize("bad, message", [(dict(features="xy"), "'xy'"), (dict(activation="gelu"), "'gelu'"),
-                                          (dict(skip="linear"), "'linear'"), (dict(condition={"kind": "x"}), "'x'")])
+                                          (dict(skip="linear"), "'linear'"),
+                                          (dict(condition={"kind": "x"}), "'x'")])
 def test_unknown_settings_are_named(bad, message):
     with pytest.raises(ValueError, match=message):
         FilmMlp([4], 2, **bad)

@@ -17,13 +17,15 @@ def noise_of(name, n, seed, noise_var=1.0):
     return np.sqrt(noise_var) * study.NOISES[name](np.random.default_rng(seed), n)
 
 
-@pytest.mark.parametrize("law", [diffusion.noise_law.plane(MIXTURE), diffusion.noise_law.rails(MIXTURE, MIXTURE[::-1])])
+@pytest.mark.parametrize("law", [diffusion.noise_law.plane(MIXTURE),
+                                 diffusion.noise_law.rails(MIXTURE, MIXTURE[::-1])])
 def test_density_and_score_at_every_level(law):
     law = diffusion.NoiseLaw(law)
     n = np.random.default_rng(1).uniform(-3, 3, (20, 2)) @ [1, 1j]
     for level in (0.0, 0.1, 2.0):
         d = 1e-5
-        gradient = [(law.log_density(n + s * d, level) - law.log_density(n - s * d, level)) / (2 * d) for s in (1, 1j)]
+        gradient = [(law.log_density(n + s * d, level) - law.log_density(n - s * d, level)) / (2 * d)
+                    for s in (1, 1j)]
         np.testing.assert_allclose(law.score(n, level), gradient[0] + 1j * gradient[1], atol=1e-6)
         axis = np.arange(-14, 14, 0.05)
         total = np.exp(law.log_density(axis[:, None] + 1j * axis, level)).sum() * 0.05 ** 2
@@ -135,7 +137,8 @@ def test_bad_input_names_value_and_remedy(tmp_path):
 
 def test_fit_noise_command(tmp_path):
     np.savez(tmp_path / "quiet.npz", noise=noise_of("bernoulli-gaussian", 4000, 3).astype(np.complex64))
-    assert not main(["fit", "noise", str(tmp_path / "quiet.npz"), "-o", str(tmp_path / "law.json"), "--gain", "2",
+    assert not main(["fit", "noise", str(tmp_path / "quiet.npz"), "-o", str(tmp_path / "law.json"), "--gain",
+                     "2",
                      "--json", str(tmp_path / "out.json")])
     result = json.loads((tmp_path / "out.json").read_text())
     assert result["choice"] == "scale mixture" and result["bits_over_gaussian"] > 1

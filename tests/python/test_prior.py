@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Receiver, denoiser_cc and soft_demapper_cf under the prior of a shaped constellation, against Bayes in numpy."""
+"""Receiver, denoiser_cc and soft_demapper_cf under the prior of a shaped constellation, against Bayes in
+numpy."""
 import numpy as np
 import pmt
 import pytest
@@ -75,7 +76,8 @@ def test_fitted_receiver_takes_a_prior():
     y = h * scale * rx.constellation[sent] + noise(5000)
     bits = (sent[:, None] >> np.arange(4)[::-1]) & 1
     loss = lambda llr: np.mean(np.logaddexp(0, np.where(bits, -llr, llr)))
-    assert loss(fitted(y, 0.05, prior=pmf)[1]) < loss(bayes(y, h * scale * rx.constellation, pmf, 0.05)[1]) + 0.02
+    assert loss(fitted(y, 0.05, prior=pmf)[1]) < loss(bayes(y, h * scale * rx.constellation, pmf,
+                                                            0.05)[1]) + 0.02
 
 
 @pytest.mark.parametrize("prior, what", [(np.ones(15), "15 prob"), ([-1] + [1] * 63, "not negative"),
@@ -109,11 +111,14 @@ def test_blocks_follow_the_composition_tags():
     tags = [shaping(0, shaper.index(12.0)), shaping(1000, shaper.index(6.0)), shaping(1500, 40000000)]
     rx = diffusion.Receiver("rx-qam64")
     expected = [rx(part, NOISE_VAR, prior=shaper.pmf(snr)) for part, snr in ((first, 12.0), (second, 6.0))]
-    demapper, denoiser = diffusion.soft_demapper_cf("rx-qam64", NOISE_VAR), diffusion.denoiser_cc("rx-qam64", NOISE_VAR)
+    demapper, denoiser = diffusion.soft_demapper_cf("rx-qam64",
+                                                    NOISE_VAR), diffusion.denoiser_cc("rx-qam64", NOISE_VAR)
     for block in (demapper, denoiser):
         block.set_shaper("ps-qam64")
-    np.testing.assert_allclose(run(demapper, y, tags, "f"), np.concatenate([e[1].ravel() for e in expected]), atol=2e-3)
-    np.testing.assert_allclose(run(denoiser, y, tags, "c"), np.concatenate([e[0] for e in expected]), atol=1e-3)
+    np.testing.assert_allclose(run(demapper, y, tags, "f"), np.concatenate([e[1].ravel() for e in expected]),
+                               atol=2e-3)
+    np.testing.assert_allclose(run(denoiser, y, tags, "c"), np.concatenate([e[0] for e in expected]),
+                               atol=1e-3)
     assert demapper.refused() == 1 and denoiser.refused() == 1
     # Without a shaper the tags mean nothing.
     plain = diffusion.soft_demapper_cf("rx-qam64", NOISE_VAR)
@@ -129,8 +134,9 @@ def test_prior_by_message_and_by_argument():
         if how == "call":
             demapper.set_prior(shaper.pmf(SNR).tolist())
         else:
-            key, value = ("prior", pmt.init_f64vector(64, shaper.pmf(SNR).tolist())) if how == "message" else (
-                "shaper", pmt.intern("ps-qam64"))
+            key, value = ("prior", pmt.init_f64vector(64,
+                                                      shaper.pmf(SNR).tolist())) if how == "message" else (
+            "shaper", pmt.intern("ps-qam64"))
             demapper.to_basic_block()._post(pmt.intern("cmd"), pmt.cons(pmt.intern(key), value))
             tags = [] if how == "message" else [shaping(0, shaper.index(SNR))]
         np.testing.assert_allclose(run(demapper, y, tags, "f"), expected, atol=2e-3)

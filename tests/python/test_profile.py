@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The profile of the receiver chains: what is made of perf's report, and what is said where perf cannot be used."""
+"""The profile of the receiver chains: what is made of perf's report, and what is said where perf cannot be
+used."""
 import pytest
 
 from gnuradio.diffusion.benchmarks import profile
@@ -55,7 +56,8 @@ native_ofdm_rx1
 def test_stacks_of_the_receiver_only():
     from gnuradio.diffusion.benchmarks import flame
     found = list(flame.stacks(SCRIPT))
-    assert found == [["native_ofdm_rx_impl::general_work", "dsp::native_receiver::advance", "engine::dot", "std::copy"],
+    assert found == [["native_ofdm_rx_impl::general_work", "dsp::native_receiver::advance", "engine::dot",
+                      "std::copy"],
                      ["native_ofdm_rx_impl::general_work", "dsp::native_receiver::advance"]]
     root = flame.Frame()
     for stack in found:

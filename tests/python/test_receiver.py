@@ -26,7 +26,8 @@ def bits_of(rx, index):
 
 
 def test_contract(rx):
-    assert rx.bits_per_symbol == 4 and rx.constellation.shape == (16,) and rx.constellation.dtype == np.complex64
+    assert rx.bits_per_symbol == 4 and rx.constellation.shape == (16,)
+    assert rx.constellation.dtype == np.complex64
     index, y = link(rx, hardware.Hardware(), 15, 5000, 1)
     x_hat, llr = rx(y, 10 ** -1.5)
     assert x_hat.shape == (5000,) and x_hat.dtype == np.complex64
@@ -34,7 +35,8 @@ def test_contract(rx):
     x = rx.constellation[index]
     assert metrics.nmse_db(x_hat, x) < metrics.nmse_db(y, x) - 1
     best = baselines.bit_llr(-np.abs(y[:, None] - rx.constellation) ** 2 / 10 ** -1.5)
-    assert metrics.bit_errors(bits_of(rx, index), llr)[0] <= 1.05 * metrics.bit_errors(bits_of(rx, index), best)[0] + 3
+    assert metrics.bit_errors(bits_of(rx, index),
+                              llr)[0] <= 1.05 * metrics.bit_errors(bits_of(rx, index), best)[0] + 3
     assert metrics.gmi(bits_of(rx, index), llr) > metrics.gmi(bits_of(rx, index), best) - 0.01
 
 
@@ -47,7 +49,8 @@ def test_estimated_noise_variance_costs_little(rx, snr_db):
     assert metrics.gmi(bits, rx(y)[1], 1) > metrics.gmi(bits, rx(y, 10 ** (-snr_db / 10))[1], 1) - 0.03
 
 
-@pytest.mark.parametrize("study, snr_db, n", [("S2", 20, 2000), ("S2", 20, 200), ("S2", 25, 50), ("S1", 15, 500)])
+@pytest.mark.parametrize("study, snr_db, n", [("S2", 20, 2000), ("S2", 20, 200), ("S2", 25, 50),
+                                              ("S1", 15, 500)])
 def test_fit_is_not_worse_than_linear_and_near_map(rx, study, snr_db, n):
     hw = hardware.REFERENCE[study]
     noise_var = hw.noise_var(snr_db)
@@ -108,7 +111,8 @@ def test_fits_travel(rx, tmp_path):
 @pytest.mark.parametrize("call, error, message", [
     (lambda rx: rx([[1, 2]], 0.1), ValueError, "shape"), (lambda rx: rx(["a"], 0.1), TypeError, "dtype"),
     (lambda rx: rx([1, np.nan], 0.1), ValueError, r"y\[1\] is not finite"),
-    (lambda rx: rx([1], 0), ValueError, "noise_var is 0"), (lambda rx: rx([1], -1), ValueError, "noise_var is -1"),
+    (lambda rx: rx([1], 0), ValueError, "noise_var is 0"),
+    (lambda rx: rx([1], -1), ValueError, "noise_var is -1"),
     (lambda rx: rx([1], float("inf")), ValueError, "noise_var is inf"),
     (lambda rx: rx([1], "low"), TypeError, "noise_var is 'low'"),
     (lambda rx: rx.fit(rx.constellation, rx.constellation[:9], 0.1), ValueError, "16 symbols and y 9"),

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The receiver's studies: LDPC codes through gr-fec, the literature's receiver, the verdicts of the examination."""
+"""The receiver's studies: LDPC codes through gr-fec, the literature's receiver, the verdicts of the
+examination."""
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,8 @@ from gnuradio import diffusion
 from gnuradio.diffusion import metrics
 from gnuradio.diffusion.baselines import receiver as baselines
 from gnuradio.diffusion.evaluate import (ldpc, receiver as evaluation, receiver_calibration, receiver_coded,
-                                         receiver_examination, receiver_fit, receiver_interference, receiver_memory,
+                                         receiver_examination, receiver_fit, receiver_interference,
+                                         receiver_memory,
                                          receiver_noise, receiver_papers)
 from gnuradio.diffusion.train import hardware
 
@@ -68,9 +70,11 @@ def test_the_literatures_network_and_its_three_ways():
     rng = np.random.default_rng(6)
     index = rng.integers(0, 16, 3000)
     noise_var = 0.02
-    y = (points[index] + np.sqrt(noise_var / 2) * (rng.standard_normal(3000) + 1j * rng.standard_normal(3000)))
+    y = (points[index] + np.sqrt(noise_var / 2) * (rng.standard_normal(3000) +
+                                                   1j * rng.standard_normal(3000)))
     y = y.astype(np.complex64)
-    wrong = {way: np.mean(np.abs(receiver_papers.literature(path, y, noise_var, way, 7)[:, None] - points).argmin(1) != index)
+    wrong = {way: np.mean(np.abs(receiver_papers.literature(path, y, noise_var, way, 7)[:, None] -
+                                 points).argmin(1) != index)
              for way in ("ddpm-T", "ddpm-matched", "ddim-matched")}
     nearest = np.mean(np.abs(y[:, None] - points).argmin(1) != index)
     assert wrong["ddpm-T"] > 0.8                       # pure noise in, any symbol out
@@ -79,11 +83,13 @@ def test_the_literatures_network_and_its_three_ways():
 
 
 def test_a_rate_that_map_does_not_carry_has_no_rows():
-    assert receiver_coded.study_curve(diffusion.Receiver("rx-qam64"), "3/4", "S1", 50, 1, links=2) == ([], None)
+    assert receiver_coded.study_curve(diffusion.Receiver("rx-qam64"), "3/4", "S1", 50, 1,
+                                      links=2) == ([], None)
 
 
 def test_calibration_figures_against_closed_form():
-    """LLRs of a binary Gaussian channel are exact: what is claimed comes true; doubled, the scale is a half."""
+    """LLRs of a binary Gaussian channel are exact: what is claimed comes true; doubled, the scale is a
+    half."""
     rng = np.random.default_rng(8)
     bits = rng.integers(0, 2, (40000, 2))
     llr = 2 * (2.0 * bits - 1 + rng.standard_normal(bits.shape))
@@ -95,7 +101,8 @@ def test_calibration_figures_against_closed_form():
     assert table[:, 0].sum() == bits.size
     inside = (table[:, 3] <= table[:, 1]) & (table[:, 1] <= table[:, 4])
     assert inside.mean() > 0.7  # 95% intervals, about a dozen bins
-    assert metrics.calibration_error(bits, llr, edges) < 0.005 < metrics.calibration_error(bits, 2 * llr, edges)
+    assert metrics.calibration_error(bits, llr,
+                                     edges) < 0.005 < metrics.calibration_error(bits, 2 * llr, edges)
 
 
 def tiny(study):
@@ -107,7 +114,8 @@ def tiny(study):
         module = {"examination": receiver_examination, "calibration": receiver_calibration}[study]
         return module.measure_study(args, ["rx-qpsk"])
     if study == "papers":
-        return receiver_papers.measure_point(rx, receiver_papers.find_model(), lambda y, snr: np.zeros((y.size, 4)),
+        return receiver_papers.measure_point(rx, receiver_papers.find_model(), lambda y,
+                                             snr: np.zeros((y.size, 4)),
                                              "S1", "gaussian", 10, 300, 1)
     if study == "coded":
         return receiver_coded.study_curve(rx, "3/4", "S1", 50, 1, links=2)[0]
@@ -118,7 +126,8 @@ def tiny(study):
         send = receiver_memory.amplified(diffusion.power_amplifier.load("pa-dpa200"))
         return receiver_memory.simulated(waveform, "qam16", send, "small", [(25, 0)], 1, 6, 1)
     if study == "interference":
-        laws = [diffusion.InterferenceLaw.fit([receiver_interference.chirp(rng, 200) for _ in range(20)], window=8,
+        laws = [diffusion.InterferenceLaw.fit([receiver_interference.chirp(rng, 200) for _ in range(20)],
+                                              window=8,
                                               components=k, rounds=2, most=500) for k in (4, 1)]
         return receiver_interference.measure_point("chirp", "qpsk", 0, laws, None, 1, blocks=2)
     if study == "fit":

@@ -23,7 +23,8 @@ def network(x, t):
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.get("beta_schedule", "trained"))
 @pytest.mark.parametrize("kind", KINDS)
 def test_ancestral_steps_equal_diffusers(config, kind):
-    theirs = diffusers.DDPMScheduler(**config, prediction_type=kind, clip_sample=False, variance_type="fixed_small")
+    theirs = diffusers.DDPMScheduler(**config, prediction_type=kind, clip_sample=False,
+                                     variance_type="fixed_small")
     ours = Schedule.from_config(config)
     torch.testing.assert_close(ours.alphas_cumprod, theirs.alphas_cumprod.float(), rtol=1e-6, atol=1e-9)
     x = torch.randn(64, 2, generator=torch.Generator().manual_seed(1))

@@ -27,7 +27,8 @@ def test_memory_features_are_the_polynomial_of_the_library():
     rng = np.random.default_rng(2)
     x = (0.3 * (rng.standard_normal((400, 2)) @ [1, 1j])).astype(np.complex64)
     c = rng.standard_normal((3, 3)) + 1j * rng.standard_normal((3, 3))
-    pa = diffusion.power_amplifier.memory_polynomial([(q, 0, c[q].astype(np.complex64)) for q in range(3)], 10.0)
+    pa = diffusion.power_amplifier.memory_polynomial([(q, 0, c[q].astype(np.complex64)) for q in range(3)],
+                                                     10.0)
     ours = baselines.features(x, 3, 3, 0, centred=False) @ c.ravel()
     np.testing.assert_allclose(ours, pa(x), atol=1e-4)
     found = baselines.Regression(3, 3, 0, False, 1e-12).fit(x, ours)
@@ -64,7 +65,8 @@ def test_cell_innovation_is_the_mean_within_the_cell():
     assert slope == pytest.approx(1, abs=0.03)
     fine = np.asarray(diffusion.quantizer(8, 4.0)(u.astype(np.complex64)))
     innovation = cell_innovation(fine, shrink * predicted, v, diffusion.adc_grid.detect(fine))
-    assert np.quantile(np.abs(innovation - truth), 0.999) < 0.5 * np.sqrt(2) * 8 / 256 + 1e-3  # but clipped ones
+    # but clipped ones
+    assert np.quantile(np.abs(innovation - truth), 0.999) < 0.5 * np.sqrt(2) * 8 / 256 + 1e-3
 
 
 def test_engine_is_the_torch_network(tmp_path):
@@ -118,7 +120,8 @@ def test_beats_the_polynomial_over_the_measured_amplifiers_model(snr, bits, tmp_
     sent = metrics.labels(6)[index]
     classical = rx.demap(wave)
     assert metrics.nmse_db(out["waveform"], x) < metrics.nmse_db(wave, x) - 6
-    assert metrics.evm_db(out["linear"], rx.points[index]) < metrics.evm_db(classical["linear"], rx.points[index]) - 1.5
+    assert metrics.evm_db(out["linear"],
+                          rx.points[index]) < metrics.evm_db(classical["linear"], rx.points[index]) - 1.5
     assert metrics.bit_errors(sent, out["llr"])[0] <= metrics.bit_errors(sent, classical["llr"])[0]
     symbols, llr = rx(y, noise_var)
     assert symbols.dtype == np.complex64 and llr.shape == (index.size, 6)

@@ -65,7 +65,8 @@ def test_both_ends_load_the_file(tmp_path, matcher):
 
 @pytest.mark.parametrize("change, what", [
     (lambda x, y, l: (x[:-1], y, l), "one length"), (lambda x, y, l: (x, y * np.nan, l), "NaN"),
-    (lambda x, y, l: (x, y, None), "level of each"), (lambda x, y, l: (x[:300], y[:300], l[:300]), "record more"),
+    (lambda x, y, l: (x, y, None), "level of each"),
+    (lambda x, y, l: (x[:300], y[:300], l[:300]), "record more"),
     (lambda x, y, l: (x, y, -l), "above 0"), (lambda x, y, l: (x + 0.1, y, l), "constellation")])
 def test_bad_recordings_are_named(change, what):
     with pytest.raises(ValueError, match=what):
@@ -83,7 +84,8 @@ def test_command(tmp_path, capsys):
     x, y, level = recording(8.0)
     np.savez(tmp_path / "link.npz", x=x, y=y, level=level)
     out = tmp_path / "mine.json"
-    arguments = ["fit", "shaper", str(tmp_path / "link.npz"), "-o", str(out), "--power", "1", "--json", str(tmp_path / "r.json")]
+    arguments = ["fit", "shaper", str(tmp_path / "link.npz"), "-o", str(out), "--power", "1", "--json",
+                 str(tmp_path / "r.json")]
     assert main(arguments) == 0
     result = json.loads((tmp_path / "r.json").read_text())
     assert result["choice"] == diffusion.FittedShaper.load(out).choice != "uniform"

@@ -30,7 +30,8 @@ def geometric():
     return geometric(1, 3, (10,))
 
 
-@pytest.mark.parametrize("study", [lambda: shaper.awgn(30, 256), lambda: shaper.length((64,)), coded, blackbox, literature, geometric,
+@pytest.mark.parametrize("study", [lambda: shaper.awgn(30, 256), lambda: shaper.length((64,)), coded,
+                                   blackbox, literature, geometric,
                                    lambda: shaper.impaired(256, (15,), (0,), (3,))],
                          ids=["awgn", "length", "coded", "blackbox", "literature", "geometric", "impaired"])
 def test_rows_have_the_keys(study):
@@ -40,18 +41,21 @@ def test_rows_have_the_keys(study):
         assert KEYS <= set(r)
         assert isinstance(r["setting"], str) and math.isfinite(r["snr_db"]) and r["net_rate"] < 8.4
         assert r["mi_bits"] is None or -1.5 < r["mi_bits"] < 8.4  # an untrained demapper may be below zero
-        if r["percent_of_ba"] is not None and r["scheme"] not in ("capacity", "both", "geometric", "DNN, MAP", "DNN, its demapper"):
+        if r["percent_of_ba"] is not None and r["scheme"] not in ("capacity", "both", "geometric", "DNN, MAP",
+                                                                  "DNN, its demapper"):
             assert r["percent_of_ba"] < 100.01
 
 
 def test_the_bound_for_bits_is_that_of_the_awgn_link():
-    """I(X;Y) is the baseline's, the rate for bits a little less, and the gain between them in line with Gray 64-QAM's."""
+    """I(X;Y) is the baseline's, the rate for bits a little less, and the gain between them in line with Gray
+    64-QAM's."""
     import numpy as np
     from gnuradio.diffusion.baselines import shaper as baseline
     from gnuradio.diffusion.evaluate.shaper_bounds import bit_metric_gain, of_link
     from gnuradio.diffusion.square_grid import rail_levels
 
     mi, bits = of_link("AWGN", np.full(64, 1 / 64), 12.0)
-    assert mi == pytest.approx(baseline.mi_uniform(rail_levels(8), 12.0), abs=5e-3)  # by cells of a grid: a little less
+    # by cells of a grid: a little less
+    assert mi == pytest.approx(baseline.mi_uniform(rail_levels(8), 12.0), abs=5e-3)
     assert mi - 0.12 < bits < mi
     assert 0.8 < bit_metric_gain("AWGN", 4.0) < 0.95

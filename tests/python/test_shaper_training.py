@@ -32,7 +32,8 @@ def test_impaired_objective_is_the_mutual_information():
     class_of, size = square_grid.orbits(points)
     rng = np.random.default_rng(1)
     logits = 0.5 * rng.standard_normal((3, size.size))
-    snr, phase, log_drive = np.array([10.0, 16.0, 22.0]), np.array([0.0, 3.0, 6.0]), np.array([-0.2, 0.1, 0.4])
+    snr, phase, log_drive = np.array([10.0, 16.0, 22.0]), np.array([0.0, 3.0,
+                                                                    6.0]), np.array([-0.2, 0.1, 0.4])
     for adc in (3, 5):
         ours = ImpairedObjective(points)(*map(torch.tensor, (logits, log_drive, snr, phase)), adc).numpy()
         for i in range(3):
@@ -72,7 +73,8 @@ def test_orbits_are_what_the_square_maps_to_itself():
     (lambda t, d: d["shaping"]["classes"].__setitem__(0, "x"), "classes"),
     (lambda t, d: d.pop("shaping"), "shaping is missing"),
     (lambda t, d: d["shaping"]["hardware"].update(phase_noise_deg=[6, 0]), "lowest, highest"),
-    (lambda t, d: d["shaping"]["hardware"].update(snr_db=[-20, 60], phase_noise_deg=[0, 10], adc_bits=[1, 12]),
+    (lambda t, d: d["shaping"]["hardware"].update(snr_db=[-20, 60], phase_noise_deg=[0, 10],
+                                                  adc_bits=[1, 12]),
      "65536"),
     (lambda t, d: d["network"]["condition"].update(inputs=1), "inputs|conditioner"),
     (lambda t, d: t["layers.0.weight"].fill_(1.0), "must be zero"),

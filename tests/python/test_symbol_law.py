@@ -28,18 +28,21 @@ def link(name, n, seed=1, noise=0.01, multiplicative=0.0, phase=0.0, warp=True):
 @pytest.mark.parametrize("name", NAMES)
 def test_constellations_are_gray_and_of_unit_power(name):
     points = diffusion.constellation(name)
-    assert np.mean(abs(points) ** 2) == pytest.approx(1, abs=1e-6) and len(set(points.round(5))) == points.size
+    assert np.mean(abs(points) ** 2) == pytest.approx(1,
+                                                      abs=1e-6) and len(set(points.round(5))) == points.size
     distance = abs(points[:, None] - points) + 9 * np.eye(points.size)
     i, j = np.nonzero(distance < distance.min() * 1.001)
     assert all(bin(a ^ b).count("1") == 1 for a, b in zip(i, j))
 
 
-@pytest.mark.parametrize("name, stock", [("bpsk", digital.constellation_bpsk()), ("qpsk", digital.constellation_qpsk()),
-                                         ("qam16", digital.qam_constellation(16, False, digital.mod_codes.GRAY_CODE)),
-                                         ("qam64", digital.qam_constellation(64, False, digital.mod_codes.GRAY_CODE))])
+@pytest.mark.parametrize("name, stock",
+                         [("bpsk", digital.constellation_bpsk()), ("qpsk", digital.constellation_qpsk()),
+                          ("qam16", digital.qam_constellation(16, False, digital.mod_codes.GRAY_CODE)),
+                          ("qam64", digital.qam_constellation(64, False, digital.mod_codes.GRAY_CODE))])
 def test_labels_are_gnuradios(name, stock):
     theirs = np.array(stock.points())
-    np.testing.assert_allclose(diffusion.constellation(name), theirs / np.sqrt(np.mean(abs(theirs) ** 2)), atol=1e-6)
+    np.testing.assert_allclose(diffusion.constellation(name), theirs / np.sqrt(np.mean(abs(theirs) ** 2)),
+                               atol=1e-6)
 
 
 def test_grid_is_found_and_only_where_there_is_one():
@@ -85,7 +88,8 @@ def test_coefficients_are_the_gaussian_density():
     np.testing.assert_allclose(np.diff(phi @ q2.T + q1), np.diff(np.array(expected).T), atol=1e-6)
 
 
-@pytest.mark.parametrize("name, n", [("qpsk", 40), ("qam16", 50), ("qam16", 2000), ("qam64", 200), ("qam256", 500),
+@pytest.mark.parametrize("name, n", [("qpsk", 40), ("qam16", 50), ("qam16", 2000), ("qam64", 200),
+                                     ("qam256", 500),
                                      ("qam256", 20000)])
 def test_few_symbols_shrink_and_many_converge(name, n):
     """Centroids: better than the class means when symbols are few, consistent when many."""
@@ -107,7 +111,8 @@ def test_the_three_noises_are_told_apart():
     assert v2 == pytest.approx(0.07 ** 2, rel=0.1)
     for i, (re, im, vr, vi, c) in enumerate(law.at(0.02)):
         r = y[index == i] - (re + 1j * im)
-        np.testing.assert_allclose([vr, vi, c], [r.real.var(), r.imag.var(), np.mean(r.real * r.imag)], atol=2.5e-3)
+        np.testing.assert_allclose([vr, vi, c], [r.real.var(), r.imag.var(), np.mean(r.real * r.imag)],
+                                   atol=2.5e-3)
 
 
 def test_noise_level_shifts_the_covariances_and_keeps_them_positive():
@@ -148,7 +153,8 @@ def test_state_round_trips_and_bad_ones_are_refused():
     np.testing.assert_array_equal(again.context(0.1), law.context(0.1))
     assert again.grid.step == pytest.approx(0.25)
     for broken, message in [(state[:-1], "points"), (state * np.nan, "version"), (np.zeros(3), "version"),
-                            (np.where(np.arange(state.size) == state.size - 2, -1, state), "positive definite"),
+                            (np.where(np.arange(state.size) == state.size - 2, -1, state),
+                             "positive definite"),
                             (np.where(np.arange(state.size) == state.size - 2, np.inf, state), "finite")]:
         with pytest.raises(ValueError, match=message):
             diffusion.symbol_law.from_state(points, broken)
@@ -157,8 +163,10 @@ def test_state_round_trips_and_bad_ones_are_refused():
 
 
 @pytest.mark.parametrize("change, message", [
-    (dict(index=[16] * 20), "index 16"), (dict(noise_var=0), "noise_var"), (dict(noise_var=float("nan")), "noise_var"),
-    (dict(y=[np.nan] * 20), "not finite"), (dict(index=[0] * 5, y=[0] * 5), "too few"), (dict(index=[0] * 7), "7 known")])
+    (dict(index=[16] * 20), "index 16"), (dict(noise_var=0), "noise_var"),
+    (dict(noise_var=float("nan")), "noise_var"),
+    (dict(y=[np.nan] * 20), "not finite"), (dict(index=[0] * 5, y=[0] * 5), "too few"),
+    (dict(index=[0] * 7), "7 known")])
 def test_bad_fits_are_named(change, message):
     args = dict(points=diffusion.constellation("qam16"), index=[1] * 20, y=[0.1] * 20, noise_var=0.1)
     with pytest.raises(ValueError, match=message):

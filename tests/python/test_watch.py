@@ -30,13 +30,15 @@ def test_reports_are_shown_and_nonsense_is_not(publisher, tmp_path, capsys):
             socket.send_multipart([b"link_metrics", b"[1]"])
             socket.send_multipart([b"link_metrics", b"[" * 20000])
             socket.send_multipart([b"link_metrics", json.dumps(
-                {"time": 1.5, "ber": 0.25, "ber_low": 0.2, "ber_high": 0.3, "evm_db": float("nan"), "x": "y"}).encode()])
+                {"time": 1.5, "ber": 0.25, "ber_low": 0.2, "ber_high": 0.3, "evm_db": float("nan"),
+                 "x": "y"}).encode()])
             time.sleep(0.02)
 
     thread = threading.Thread(target=publish)
     thread.start()
     try:
-        assert main(["watch", address, "--count", "2", "--timeout", "20", "--json", str(tmp_path / "w.json")]) == 0
+        assert main(["watch", address, "--count", "2", "--timeout", "20", "--json",
+                     str(tmp_path / "w.json")]) == 0
     finally:
         stop.set()
         thread.join()
@@ -83,10 +85,12 @@ def test_silence_and_bad_addresses_are_errors(publisher, capsys):
     socket, address = publisher
     message = [b"link_metrics", json.dumps({"time": 1.0, "per": 0.5}).encode()]
     stop = threading.Event()
-    thread = threading.Thread(target=lambda: [socket.send_multipart(message) for _ in iter(lambda: stop.wait(0.02), True)])
+    thread = threading.Thread(target=lambda: [socket.send_multipart(message)
+                                              for _ in iter(lambda: stop.wait(0.02), True)])
     thread.start()
     try:
-        assert main(["watch", address, "--count", "1", "--timeout", "20", "--png", "/nonexistent/live.png"]) == 1
+        assert main(["watch", address, "--count", "1", "--timeout", "20", "--png",
+                     "/nonexistent/live.png"]) == 1
     finally:
         stop.set()
         thread.join()

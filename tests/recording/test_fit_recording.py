@@ -25,7 +25,8 @@ OTHER = "tx_iq_gain_db=-0.9,tx_iq_phase_deg=-5,rx_iq_gain_db=0.9,rx_iq_phase_deg
 
 def record(name, hardware, *options, tag="a"):
     device = f"driver=loopback,medium=fitrec-{os.getpid()}-{tag},pacing=fast,noise_dbm=-100,{hardware}"
-    assert main(["record", str(name), "--send", str(LETTER), "--device", device, "--tx-gain", "40", "--gain", "40",
+    assert main(["record", str(name), "--send", str(LETTER), "--device", device, "--tx-gain", "40", "--gain",
+                 "40",
                  *options]) == 0
     return name
 
@@ -90,7 +91,8 @@ def test_truncated_and_corrupted_captures_are_fitted_as_far_as_they_go(captured,
     recording._file(name, recording.META).write_text("{")
     assert main(["fit", "receiver", str(name), "-o", str(tmp_path / "n.safetensors")]) == 1
     assert "--type" in capsys.readouterr().err
-    assert main(["fit", "receiver", str(name), "--type", "cf32_le", "-o", str(tmp_path / "n.safetensors")]) == 0
+    assert main(["fit", "receiver", str(name), "--type", "cf32_le", "-o",
+                 str(tmp_path / "n.safetensors")]) == 0
 
 
 def test_stock_frames_and_npz_samples(tmp_path, captured):
@@ -104,7 +106,8 @@ def test_stock_frames_and_npz_samples(tmp_path, captured):
 
 def test_frames_with_a_wrong_crc_are_known_by_what_was_sent(captured):
     """256-QAM whose frames all fail: the packets of the recording's own file tell the symbols."""
-    name = record(captured.parent / "weak", HARDWARE, "--constellation", "qam256", "--fec", "none", "--frames", "40", tag="e")
+    name = record(captured.parent / "weak", HARDWARE, "--constellation", "qam256", "--fec", "none",
+                  "--frames", "40", tag="e")
     known = capture.load(name)
     assert sum(not f["frame"].payload_ok for f in known.frames) > 20 and len(known.frames) >= 35
     assert np.mean(np.abs(known.y - known.x) ** 2) < 0.05
@@ -148,8 +151,10 @@ def test_least_squares_finds_given_coefficients():
 
 def test_the_whole_session(tmp_path):
     """The script of docs/capture_fit_deploy.md, in a short form."""
-    done = subprocess.run([sys.executable, str(ROOT / "examples/capture_fit_deploy.py"), "--seconds", "0.3", "--fresh", "30",
-                           "--seed", "3", "--folder", str(tmp_path), "--json", str(tmp_path / "session.json")],
+    done = subprocess.run([sys.executable, str(ROOT / "examples/capture_fit_deploy.py"), "--seconds", "0.3",
+                           "--fresh", "30",
+                           "--seed", "3", "--folder", str(tmp_path), "--json",
+                           str(tmp_path / "session.json")],
                           capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     rows = json.loads((tmp_path / "session.json").read_text())

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What programs nobody here wrote need around them: a system bus, Avahi, a sound server; all private to a test."""
+"""What programs nobody here wrote need around them: a system bus, Avahi, a sound server; all private to a
+test."""
 import os
 import shutil
 import socket
@@ -35,8 +36,10 @@ class Processes:
         """Starts a program and waits until ready(its log); returns "" or what went wrong."""
         log = self.folder / f"{name}.log"
         with open(log, "w") as out:
-            process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                       env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin", **(env or {})},
+            process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT,
+                                       stdin=subprocess.DEVNULL,
+                                       env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin",
+                                            **(env or {})},
                                        cwd=self.folder)
         self.running.append(process)
         end = time.monotonic() + seconds
@@ -60,7 +63,8 @@ class Processes:
 
 
 def soapy_server(processes, port):
-    """SoapySDRServer with what it insists on: it ends itself where no Avahi runs. Returns "" or what went wrong."""
+    """SoapySDRServer with what it insists on: it ends itself where no Avahi runs. Returns "" or what went
+    wrong."""
     folder = processes.folder
     bus = folder / "bus"
     (folder / "bus.conf").write_text(BUS.format(path=bus))
@@ -68,7 +72,8 @@ def soapy_server(processes, port):
     env = {"DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={bus}"}
     return (processes.start("dbus", ["dbus-daemon", f"--config-file={folder}/bus.conf", "--nofork"],
                             ready=lambda log: bus.exists())
-            or processes.start("avahi", ["avahi-daemon", "-f", str(folder / "avahi.conf"), "--no-drop-root", "--no-chroot",
+            or processes.start("avahi", ["avahi-daemon", "-f", str(folder / "avahi.conf"), "--no-drop-root",
+                                         "--no-chroot",
                                          "--no-rlimits"], env, lambda log: "startup complete" in log)
             or processes.start("server", ["SoapySDRServer", f"--bind=tcp://127.0.0.1:{port}"], env,
                                lambda log: "Press Ctrl+C" in log))

@@ -78,9 +78,11 @@ def account(log, session):
             shifted = abs(shift) > TOLERANCE
             a.shifts += shifted
             if lost:
-                # Where a lost frame lay: exactly known, unless the stream was interrupted somewhere in between.
+                # Where a lost frame lay: exactly known, unless the stream was interrupted somewhere in
+                # between.
                 slack = MARGIN + max(0.0, shift if shifted else 0.0)
-                gone = [any(g[0] < before[1] + k * STEP + LENGTH + slack and g[1] > before[1] + k * STEP - slack
+                gone = [any(g[0] < before[1] + k * STEP + LENGTH + slack and g[1] > before[1] + k * STEP -
+                            slack
                             for g in log.gaps) for k in range(1, lost + 1)]
                 a.by_overflow += sum(gone)
                 rest = lost - sum(gone)
@@ -99,5 +101,6 @@ def growth(log, skip):
     if len(rows) < 3:
         return 0.0, 0.0, 0.0
     mean_t, mean_m = (sum(r[i] for r in rows) / len(rows) for i in (0, 1))
-    slope = sum((t - mean_t) * (m - mean_m) for t, m in rows) / max(1e-9, sum((t - mean_t) ** 2 for t, _ in rows))
+    slope = sum((t - mean_t) * (m - mean_m) for t, m in rows) / max(1e-9,
+                                                                    sum((t - mean_t) ** 2 for t, _ in rows))
     return rows[0][1], rows[-1][1], 3600 * slope

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The soak test's two programs: a transmitter of numbered frames and a receiver that notes what became of each.
+"""The soak test's two programs: a transmitter of numbered frames and a receiver that notes what became of
+each.
 
 usage: soak_station.py tx|rx MEDIUM LOG SESSION
 
 Both run until their standard input ends or they are killed. Lines of the logs, times in seconds:
   S wall cpu rss_kb frames counter     every second; frames sent or good, underflows or overflows
-  F session number time                a good frame: who sent it, its number, when it began in the medium's time
-  B time                               a frame that was found but could not be read
+  F session number time                a good frame: who sent it, its number, when it began in the medium's
+  time B time                               a frame that was found but could not be read
   G from to                            samples that are missing (overflow)
 """
 import os
@@ -44,7 +45,8 @@ class Numbers(gr.sync_block):
         out = output_items[0]
         for at in range(0, len(out), PAYLOAD):
             out[at:at + PAYLOAD] = np.frombuffer(packet(self.session, self.number), np.uint8)
-            self.add_item_tag(0, self.nitems_written(0) + at, pmt.intern("packet_len"), pmt.from_long(PAYLOAD))
+            self.add_item_tag(0, self.nitems_written(0) + at, pmt.intern("packet_len"),
+                              pmt.from_long(PAYLOAD))
             self.number += 1
         return len(out)
 
@@ -87,7 +89,8 @@ class Frames(gr.basic_block):
         data = bytes(pmt.u8vector_elements(pmt.cdr(message)))
         session, number = struct.unpack(">II", data[:8])
         self.good += data == packet(session, number)
-        self.log(f"F {session} {number if data == packet(session, number) else -1} {self._time(pmt.car(message)):.7f}")
+        self.log(f"F {session} {number if data == packet(session, number) else -1} "
+                 f"{self._time(pmt.car(message)):.7f}")
 
     def _bad(self, message):
         if not pmt.to_bool(pmt.dict_ref(message, pmt.intern("payload_ok"), pmt.PMT_F)):
@@ -101,7 +104,8 @@ def main():
     tb = gr.top_block("soak")
     device = f"driver=loopback,medium={medium},seed={session}"
     if role == "tx":
-        source, tx = Numbers(int(session)), ofdm_tx("stream", "qpsk", "ldpc-1/2", "burst", 0.2, PERIOD - FRAME)
+        source, tx = Numbers(int(session)), ofdm_tx("stream", "qpsk", "ldpc-1/2", "burst", 0.2,
+                                                    PERIOD - FRAME)
         radio = open_device("tx", device, RATE, FREQUENCY, 30)
         tb.connect(source, tx, radio)
         count, counter = tx.sent, "underflows"
@@ -121,7 +125,8 @@ def main():
     while True:
         last = stop.wait(1.0)
         rss = int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
-        log(f"S {time.monotonic():.3f} {time.process_time():.2f} {rss} {count()} {radio.read_sensor(counter)}")
+        log(f"S {time.monotonic():.3f} {time.process_time():.2f} {rss} {count()} "
+            f"{radio.read_sensor(counter)}")
         if last:
             break
     tb.stop()

@@ -19,7 +19,8 @@ for _name, _result, _arguments in (
         ("closeStream", c.c_int, [_pointer, _pointer]),
         ("activateStream", c.c_int, [_pointer, _pointer, c.c_int, _ll, _size]),
         ("deactivateStream", c.c_int, [_pointer, _pointer, c.c_int, _ll]),
-        ("readStream", c.c_int, [_pointer, _pointer, _pointer, _size, c.POINTER(c.c_int), c.POINTER(_ll), _long]),
+        ("readStream", c.c_int, [_pointer, _pointer, _pointer, _size, c.POINTER(c.c_int), c.POINTER(_ll),
+                                 _long]),
         ("writeStream", c.c_int, [_pointer, _pointer, _pointer, _size, c.POINTER(c.c_int), _ll, _long]),
         ("readStreamStatus", c.c_int,
          [_pointer, _pointer, c.POINTER(_size), c.POINTER(c.c_int), c.POINTER(_ll), _long]),
@@ -32,7 +33,8 @@ for _name, _result, _arguments in (
         ("setGainMode", c.c_int, [_pointer, c.c_int, _size, c.c_bool]),
         ("setDCOffsetMode", c.c_int, [_pointer, c.c_int, _size, c.c_bool]),
         ("getHardwareTime", _ll, [_pointer, _string]), ("setHardwareTime", c.c_int, [_pointer, _ll, _string]),
-        ("writeSetting", c.c_int, [_pointer, _string, _string]), ("readSetting", _pointer, [_pointer, _string]),
+        ("writeSetting", c.c_int, [_pointer, _string, _string]),
+        ("readSetting", _pointer, [_pointer, _string]),
         ("readSensor", _pointer, [_pointer, _string])):
     _f = getattr(_lib, "SoapySDRDevice_" + _name)
     _f.restype, _f.argtypes = _result, _arguments
@@ -171,6 +173,7 @@ class Radio:
 
     def status(self, timeout_us=100000):
         mask, flags, time_ns = _size(0), c.c_int(0), _ll(0)
-        code = _lib.SoapySDRDevice_readStreamStatus(self.handle, self.streams[TX], c.byref(mask), c.byref(flags),
+        code = _lib.SoapySDRDevice_readStreamStatus(self.handle, self.streams[TX], c.byref(mask),
+                                                    c.byref(flags),
                                                     c.byref(time_ns), timeout_us)
         return code, flags.value, time_ns.value

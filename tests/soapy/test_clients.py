@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The virtual radio under clients nobody here wrote: SoapyRemote (server and client), SoapySDRUtil over it, gqrx."""
+"""The virtual radio under clients nobody here wrote: SoapyRemote (server and client), SoapySDRUtil over it,
+gqrx."""
 import ast
 import os
 import re
@@ -53,7 +54,8 @@ def test_remote_find_and_probe(server):
 
 @pytest.mark.parametrize("prot", ["udp", "tcp"])
 def test_remote_rate(server, prot):
-    """Also what the server reads before the stream is on, and goes on reading after it is off: not an error each."""
+    """Also what the server reads before the stream is on, and goes on reading after it is off: not an error
+    each."""
     args = f"--args={server},remote:medium=remote-{os.getpid()},remote:prot={prot}"
     done = subprocess.run(["timeout", "-s", "INT", "7", "SoapySDRUtil", args, "--rate=1e6", "--direction=RX"],
                           capture_output=True, text=True, timeout=60)
@@ -110,7 +112,8 @@ def test_frames_through_the_server(server, prot, end):
                               stdout=subprocess.PIPE, text=True)
     try:
         assert sender.stdout.readline() == "sending\n"
-        done = subprocess.run([sys.executable, "-c", RECEIVER, receives], capture_output=True, text=True, timeout=100)
+        done = subprocess.run([sys.executable, "-c", RECEIVER, receives], capture_output=True, text=True,
+                              timeout=100)
     finally:
         sender.kill()
         sender.communicate()
@@ -179,7 +182,8 @@ def test_gqrx_hears_a_tone(tmp_path):
     try:
         # gqrx shows a dialogue and waits for ever where there is no sound server.
         problem = processes.start("pulseaudio", ["pulseaudio", "--daemonize=no", "--exit-idle-time=-1", "-n",
-                                                 "--load=module-null-sink", "--load=module-native-protocol-unix"], env,
+                                                 "--load=module-null-sink",
+                                                 "--load=module-native-protocol-unix"], env,
                                   lambda log: (tmp_path / "pulse/native").exists())
         if problem:
             pytest.skip(f"no sound server: {problem}")
@@ -187,7 +191,8 @@ def test_gqrx_hears_a_tone(tmp_path):
         def listening(log):
             with socket.socket() as s:
                 return s.connect_ex(("127.0.0.1", port)) == 0
-        assert not (problem := processes.start("gqrx", ["gqrx", "-c", str(tmp_path / "gqrx.conf")], env, listening, 60)), problem
+        assert not (problem := processes.start("gqrx", ["gqrx", "-c", str(tmp_path / "gqrx.conf")], env,
+                                               listening, 60)), problem
         with socket.create_connection(("127.0.0.1", port), 20) as control:
             control.settimeout(20)
             assert ask(control, "U DSP 1") == "RPRT 0" and ask(control, "f") == "2450000000"

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from soapy_c import (END_BURST, HAS_TIME, OVERFLOW, RX, STREAM_ERROR, TIME_ERROR, TIMEOUT, TX, UNDERFLOW,  # noqa: E402
+# noqa: E402
+from soapy_c import (END_BURST, HAS_TIME, OVERFLOW, RX, STREAM_ERROR, TIME_ERROR, TIMEOUT, TX, UNDERFLOW,
                      Radio, SoapyError)
 
 RATE = 1e6
@@ -30,7 +31,8 @@ def qpsk(n, seed=1):
 def pair(medium, rate=RATE, **settings):
     """A transmitter and a receiver, two devices on a fast medium."""
     rx = Radio(medium=medium, pacing="fast", **{**CLEAN, **settings}).tune(RX, rate=rate).open(RX)
-    tx = Radio(medium=medium, **{k: v for k, v in {**CLEAN, **settings}.items() if k[:2] in ("tx", "da", "no")})
+    tx = Radio(medium=medium, **{k: v for k, v in {**CLEAN, **settings}.items()
+                                 if k[:2] in ("tx", "da", "no")})
     return tx.tune(TX, rate=rate).open(TX), rx
 
 
@@ -208,7 +210,8 @@ def test_timestamps_and_timed_bursts_meet(medium):
         np.testing.assert_allclose(y[at:at + 3000], x, atol=1e-6)
         assert np.abs(y[at + 3000:]).max() < 1e-9
         assert tx.status()[:2] == (0, END_BURST | HAS_TIME)
-        assert tx.write_all(x, HAS_TIME | END_BURST, when) == 3000 and tx.status()[0] == TIME_ERROR  # long past
+        # long past
+        assert tx.write_all(x, HAS_TIME | END_BURST, when) == 3000 and tx.status()[0] == TIME_ERROR
         assert tx.write_all(x, END_BURST) == 3000 and tx.status()[0] == 0
         assert tx.status(1000)[0] == TIMEOUT
 
@@ -292,7 +295,8 @@ def test_amplifier_and_noise_of_the_transmitter(medium):
     (dict(adc_bits=17), "adc_bits is '17', use 0 to 16"), (dict(adc_bits="many"), "adc_bits"),
     (dict(noise_dbm="nan"), "noise_dbm"), (dict(pacing="slow"), "pacing"), (dict(taps="1;x"), "taps has 'x'"),
     (dict(taps=""), "taps"), (dict(profile="0;nan"), "profile"), (dict(tx_preset="odd"), "preset"),
-    (dict(tx_kappa_tx="-1"), "kappa_tx"), (dict(rx_nonsense="1"), "nonsense"), (dict(bits="4"), "no setting 'bits'"),
+    (dict(tx_kappa_tx="-1"), "kappa_tx"), (dict(rx_nonsense="1"), "nonsense"),
+    (dict(bits="4"), "no setting 'bits'"),
     (dict(medium="../x"), "medium is"), (dict(seed="-1"), "seed")])
 def test_bad_arguments_are_named(args, message):
     with pytest.raises(SoapyError) as e:
@@ -302,7 +306,8 @@ def test_bad_arguments_are_named(args, message):
 
 def test_settings_read_back_and_bad_ones_change_nothing(medium):
     with Radio(medium=medium) as radio:
-        for key, value in (("adc_bits", "3"), ("path_loss_db", "71.5"), ("taps", "1;0.5j"), ("pacing", "fast"),
+        for key, value in (("adc_bits", "3"), ("path_loss_db", "71.5"), ("taps", "1;0.5j"),
+                           ("pacing", "fast"),
                            ("rx_iq_gain_db", "0.5"), ("tx_pa", "saleh"), ("profile", "0;-3")):
             radio.write_setting(key, value)
             assert radio.read_setting(key) == value

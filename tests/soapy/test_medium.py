@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the virtual radio's medium does to samples: lockstep, bursts, and a way of its own for each transmitter."""
+"""What the virtual radio's medium does to samples: lockstep, bursts, and a way of its own for each
+transmitter."""
 import os
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ from test_loopback import CLEAN, RATE, medium, qpsk  # noqa: E402, F401
 def lockstep(medium, x, sizes=(4096, 4096), transmitter_first=False, burst=None, rx=None, tx=None):
     """x through a medium in lockstep, whole, from the medium's first sample; (rx, tx): settings."""
     tx_rate = (tx or {}).pop("rate", RATE)
-    with Radio(medium=medium, pacing="lockstep", **{**CLEAN, **(rx or {})}).tune(RX, rate=RATE).open(RX) as r, \
+    with Radio(medium=medium, pacing="lockstep",
+               **{**CLEAN, **(rx or {})}).tune(RX, rate=RATE).open(RX) as r, \
             Radio(medium=medium, dac_bits=0, **(tx or {})).tune(TX, rate=tx_rate).open(TX) as t:
         for radio, direction in ((t, TX), (r, RX))[::1 if transmitter_first else -1]:
             radio.start(direction)
@@ -68,7 +70,8 @@ def test_taps_are_drawn_for_every_burst(medium, flagged):
     x = qpsk(n * burst)
     if not flagged:
         x.reshape(n, burst)[:, -100:] = 0
-    y, first = lockstep(medium, x, burst=burst if flagged else None, rx=dict(profile="0;-6", fading="burst", seed=seed))
+    y, first = lockstep(medium, x, burst=burst if flagged else None,
+                        rx=dict(profile="0;-6", fading="burst", seed=seed))
     channel = multipath.rayleigh([1 / (1 + 10 ** -0.6), 10 ** -0.6 / (1 + 10 ** -0.6)], 0.0, seed * 1000003)
     wanted = []
     for k in range(n):
@@ -115,7 +118,8 @@ def test_own_doppler_fades_one_transmitter_only(medium):
     y, first = lockstep(medium, x, tx=dict(tx_profile="0", tx_doppler_hz=1000), rx=dict(seed=2))
     gain = np.abs(y[first:first + len(x)]) / 0.5
     assert np.ptp(gain) > 0.5
-    # Clarke's autocorrelation over 40 periods of 1 kHz: at half a wavelength (J0's first zero at 0.3827) nothing is left
+    # Clarke's autocorrelation over 40 periods of 1 kHz: at half a wavelength (J0's first zero at 0.3827)
+    # nothing is left
     h = y[first:first + len(x)] / 0.5
     lag = int(0.3827 * RATE / 1000)
     assert abs(np.vdot(h[:-lag], h[lag:])) < 0.5 * abs(np.vdot(h, h))
@@ -172,13 +176,15 @@ def test_the_dac_has_its_bits(medium):
 
 
 def test_receivers_mixer_and_transmitters_offset(medium):
-    """The receiver's IQ imbalance makes an image, the transmitter's DC a carrier, phase noise a floor: in decibels."""
+    """The receiver's IQ imbalance makes an image, the transmitter's DC a carrier, phase noise a floor: in
+    decibels."""
     n = 20000
     x = (0.5 * np.exp(2j * np.pi * 0.1 * np.arange(n))).astype(np.complex64)
     y, _ = through(medium, x, rx=dict(rx_iq_gain_db=1.0, rx_iq_phase_deg=5))
     at = lambda y, f: np.abs(np.mean(y[1000:19000] * np.exp(-2j * np.pi * f * np.arange(1000, 19000)))) / 0.5
     g, phi = 10 ** (1 / 20), np.deg2rad(5)
-    assert at(y, -0.1) / at(y, 0.1) == pytest.approx(abs(1 - g * np.exp(1j * phi)) / abs(1 + g * np.exp(-1j * phi)), rel=0.02)
+    assert at(y, -0.1) / at(y, 0.1) == pytest.approx(abs(1 - g * np.exp(1j * phi)) /
+                                                     abs(1 + g * np.exp(-1j * phi)), rel=0.02)
     y, _ = through(medium, x, tx=dict(tx_dc=0.2))
     assert 0.5 * at(y, 0.0) == pytest.approx(0.2, rel=0.02)  # of the RMS at 0 dBm, which is 1
     y, _ = through(medium, x, tx=dict(tx_phase_noise_deg=4))
@@ -206,8 +212,8 @@ def test_wrong_settings_are_named(medium, key, value, words):
 def test_a_full_folder_is_an_error_not_a_crash(medium):
     """Files may not grow beyond 4 MiB in this process: the transmitter's ring cannot be had."""
     import subprocess
-    code = (f"import sys, resource; sys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom soapy_c import *\n"
-            "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    code = (f"import sys, resource; sys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom soapy_c import "
+            "*\nimport signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 22, 1 << 22))\n"
             f"Radio(medium={medium!r}).open(TX)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60,

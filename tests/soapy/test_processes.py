@@ -32,7 +32,8 @@ def medium(request):
 def spawn(code, *args):
     """A Python process that runs code with soapy_c at hand; prints to a pipe."""
     text = f"import sys; sys.path.insert(0, {str(HERE)!r})\nfrom soapy_c import *\nimport numpy as np\n{code}"
-    return subprocess.Popen([sys.executable, "-u", "-c", text, *map(str, args)], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-u", "-c", text, *map(str, args)], stdout=subprocess.PIPE,
+                            text=True)
 
 
 SENDER = """
@@ -116,7 +117,8 @@ def test_both_killed_leave_what_the_next_one_cleans(medium):
 
 @pytest.mark.parametrize("how", ["raise SystemExit", "import os; os.kill(os.getpid(), 9)"])
 def test_a_program_that_ends_without_closing_leaves_nothing(medium, how):
-    """Two devices that nobody closes: at the program's end the segment goes; killed, the next program takes it away."""
+    """Two devices that nobody closes: at the program's end the segment goes; killed, the next program takes
+    it away."""
     code = f"""
 import sys
 sys.path.insert(0, {str(HERE)!r})
@@ -140,7 +142,8 @@ def test_finding_devices_removes_what_killed_processes_left(medium):
     assert segment(medium).exists(), "a medium in use was removed"
     listener.send_signal(signal.SIGKILL)
     listener.wait()
-    done = subprocess.run(["SoapySDRUtil", "--find=driver=loopback"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["SoapySDRUtil", "--find=driver=loopback"], capture_output=True, text=True,
+                          timeout=60)
     assert "driver = loopback" in done.stdout and not segment(medium).exists()
 
 
@@ -152,24 +155,29 @@ def test_foreign_or_broken_segments_are_replaced_or_refused(medium):
 
 
 def test_soapysdrutil_probes(medium):
-    done = subprocess.run(["SoapySDRUtil", f"--probe=driver=loopback,medium={medium}"], capture_output=True, text=True,
+    done = subprocess.run(["SoapySDRUtil", f"--probe=driver=loopback,medium={medium}"], capture_output=True,
+                          text=True,
                           timeout=60)
     assert done.returncode == 0 and "Timestamps: YES" in done.stdout and "key=adc_bits" in done.stdout
     assert re.search(r"Channels: 1 Rx, 1 Tx", done.stdout)
     # every question has an answer, for both directions
     rx, tx = (done.stdout.split(f"-- {way} Channel 0")[1].split("----\n", 1)[1] for way in ("RX", "TX"))
     both = ("Full-duplex: YES", "Stream formats: CF32, CS16, CS8, CU8", "Native format: CF32 [full-scale=1]",
-            "Full freq range: [1, 6000] MHz", "RF freq range: [1, 6000] MHz", "Sample rates: ", "Filter bandwidths: ")
-    for words in (*both, "Antennas: RX", "Supports AGC: YES", "Full gain range: [0, 80] dB", "LNA gain range: [0, 30] dB",
+            "Full freq range: [1, 6000] MHz", "RF freq range: [1, 6000] MHz", "Sample rates: ",
+            "Filter bandwidths: ")
+    for words in (*both, "Antennas: RX", "Supports AGC: YES", "Full gain range: [0, 80] dB",
+                  "LNA gain range: [0, 30] dB",
                   "VGA gain range: [0, 50] dB", "Corrections: DC removal"):
         assert words in rx, words
     for words in (*both, "Antennas: TX", "Full gain range: [0, 60] dB", "PAD gain range: [0, 60] dB"):
         assert words in tx, words
-    for sensor in ("lo_locked", "rssi_dbm", "transmitters", "overflows", "underflows", "adc_clipped", "dac_clipped",
+    for sensor in ("lo_locked", "rssi_dbm", "transmitters", "overflows", "underflows", "adc_clipped",
+                   "dac_clipped",
                    "tx_first", "tx_next"):
         assert re.search(rf"\* {sensor} \({sensor}\): (true|-?\d+)", done.stdout), sensor
     keys = set(re.findall(r"\[key=(\w+)", done.stdout))
-    assert keys >= {"path_loss_db", "noise_dbm", "taps", "profile", "doppler_hz", "delay_ns", "clock_ppm", "tx_cfo_hz",
+    assert keys >= {"path_loss_db", "noise_dbm", "taps", "profile", "doppler_hz", "delay_ns", "clock_ppm",
+                    "tx_cfo_hz",
                     "dac_bits", "adc_bits", "pacing", "fading", "tx_pa", "tx_backoff_db", "tx_iq_gain_db",
                     "tx_phase_noise_deg", "rx_dc", "tx_taps", "tx_profile", "rx_iq_phase_deg"}
 
@@ -206,7 +214,8 @@ print("done")
 def test_gr_soapy_sink_and_source_in_two_processes(medium):
     from gnuradio import blocks, gr, soapy
     tb = gr.top_block()
-    source = soapy.source(f"driver=loopback,medium={medium},pacing=fast,noise_dbm=-100", "fc32", 1, "", "", [""], [""])
+    source = soapy.source(f"driver=loopback,medium={medium},pacing=fast,noise_dbm=-100", "fc32", 1, "", "",
+                          [""], [""])
     source.set_sample_rate(0, 1e6)
     source.set_frequency(0, 2.4e9)
     source.set_gain(0, 50)
@@ -217,7 +226,8 @@ def test_gr_soapy_sink_and_source_in_two_processes(medium):
     assert sender.stdout.readline() == "done\n"
     sender.wait()
     end = time.monotonic() + 10
-    x = (0.5 * np.exp(0.5j * np.pi * (np.random.default_rng(1).integers(0, 4, 200000) + 0.5))).astype(np.complex64)
+    x = (0.5 * np.exp(0.5j * np.pi * (np.random.default_rng(1).integers(0, 4, 200000) +
+                                      0.5))).astype(np.complex64)
     ok = False
     while time.monotonic() < end and not ok:
         time.sleep(0.2)

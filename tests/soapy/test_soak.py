@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Long runs of the virtual radio: ./run test --soak.
 
-Two processes at 2 Msample/s, 250 numbered OFDM frames a second from ofdm_tx to ofdm_rx; every frame is accounted for.
-SOAK_SECONDS (1800): of the first run. SOAK_KILLS (50): of the second. SOAK_REPORT: a file for the figures.
+Two processes at 2 Msample/s, 250 numbered OFDM frames a second from ofdm_tx to ofdm_rx; every frame is
+accounted for. SOAK_SECONDS (1800): of the first run. SOAK_KILLS (50): of the second. SOAK_REPORT: a file for
+the figures.
 """
 import json
 import os
@@ -28,8 +29,10 @@ class Station:
     def __init__(self, role, medium, folder, session):
         self.path = folder / f"{role}-{session}.log"
         self.role, self.session = role, session
-        self.process = subprocess.Popen([sys.executable, str(HERE / "soak_station.py"), role, medium, str(self.path),
-                                         str(session)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([sys.executable, str(HERE / "soak_station.py"), role, medium,
+                                         str(self.path),
+                                         str(session)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True)
         assert self.process.stdout.readline() == "started\n", f"{role} did not start"
 
     def kill(self):
@@ -75,10 +78,13 @@ def test_two_processes_in_real_time(medium, tmp_path):
     a = account(got, 2)
     underflows, overflows = int(sent.status[-1][4]), int(got.status[-1][4])
     skip = min(300, SECONDS / 3)
-    memory = {s.role: dict(zip(("kb_before", "kb_after", "kb_an_hour"), growth(s.log(), skip))) for s in (tx, rx)}
-    figures = {"seconds": SECONDS, "sample_rate": 2e6, "frames_sent": int(sent.status[-1][3]), "first": a.first,
+    memory = {s.role: dict(zip(("kb_before", "kb_after", "kb_an_hour"), growth(s.log(), skip)))
+              for s in (tx, rx)}
+    figures = {"seconds": SECONDS, "sample_rate": 2e6, "frames_sent": int(sent.status[-1][3]),
+               "first": a.first,
                "last": a.last, "heard": a.heard, "damaged": len(got.bad), "wrong": a.wrong,
-               "lost_by_overflow": a.by_overflow, "lost_by_underflow": a.by_underflow, "unexplained": a.unexplained,
+               "lost_by_overflow": a.by_overflow, "lost_by_underflow": a.by_underflow,
+               "unexplained": a.unexplained,
                "overflows": overflows, "gaps": len(got.gaps), "underflows": underflows, "shifts": a.shifts,
                "memory": memory, "cpu_s": {"tx": sent.status[-1][1], "rx": got.status[-1][1]}}
     write_report("steady", figures)
@@ -95,8 +101,8 @@ def test_two_processes_in_real_time(medium, tmp_path):
 @pytest.mark.soak
 @pytest.mark.timeout(KILLS * 60 + 300)
 def test_killed_and_restarted(medium, tmp_path):
-    """In turn the transmitter and the receiver are killed at a random moment and started anew; the other one lives on,
-    and between two kills every frame is accounted for as above."""
+    """In turn the transmitter and the receiver are killed at a random moment and started anew; the other one
+    lives on, and between two kills every frame is accounted for as above."""
     random.seed(1)
     sessions = {"rx": 1000, "tx": 1}
     stations = {role: Station(role, medium, tmp_path, sessions[role]) for role in ("rx", "tx")}
@@ -118,7 +124,8 @@ def test_killed_and_restarted(medium, tmp_path):
     sent = {s.session: s.log() for s in all_of["tx"]}
     for station in all_of["rx"]:
         log = station.log()
-        assert not log.status or len(log.gaps) <= log.status[-1][4] + 1  # a gap may come between two status lines
+        # a gap may come between two status lines
+        assert not log.status or len(log.gaps) <= log.status[-1][4] + 1
         for session in sent:
             a = account(log, session)
             if a.heard:

@@ -29,7 +29,8 @@ def test_losses_are_told_apart(tmp_path):
     assert (a.unexplained, a.by_overflow) == (1, 2)  # frame 170 is nowhere near the gap
     a = account(log_of(path, without, shift=lambda n: 0.012 if n > 170 else 0), 7)
     assert (a.unexplained, a.by_underflow, a.shifts) == (2, 1, 1)
-    a = account(log_of(path, [n for n in everything if not 110 < n < 180], lambda n: 0.01 if n > 150 else 0), 7)
+    a = account(log_of(path, [n for n in everything if not 110 < n < 180], lambda n: 0.01 if n > 150 else 0),
+                7)
     assert a.by_underflow == 2 and a.unexplained == 67  # one interruption cannot take 69 frames
     a = account(log_of(path, [100, 101, 101, 102]), 7)
     assert (a.heard, a.wrong) == (3, 1)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Baseline: a DNN demapper of the receiver's size, trained with binary cross entropy over the whole SNR range.
+"""Baseline: a DNN demapper of the receiver's size, trained with binary cross entropy over the whole SNR
+range.
 
-Input [Re, Im] scaled to unit power, and the SNR in dB; output one LLR a bit. Trained on one Hardware with as many
-labelled symbols as it likes, so it is a bound for supervised demapping rather than a rival from known symbols.
+Input [Re, Im] scaled to unit power, and the SNR in dB; output one LLR a bit. Trained on one Hardware with as
+many labelled symbols as it likes, so it is a bound for supervised demapping rather than a rival from known
+symbols.
 """
 import numpy as np
 

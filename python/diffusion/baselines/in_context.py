@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An in-context receiver: a network that reads known pairs (x, y) and demaps further y, without any fitting.
 
-Each pair goes through a small network, the results are averaged (a set has no order), and the average joins the
-features of y. Trained over the same random hardware as our models (train/hardware.py), 8 to 512 pairs. Needs torch.
+Each pair goes through a small network, the results are averaged (a set has no order), and the average joins
+the features of y. Trained over the same random hardware as our models (train/hardware.py), 8 to 512 pairs.
+Needs torch.
 """
 import numpy as np
 import torch
@@ -21,7 +22,8 @@ class InContext(nn.Module):
         super().__init__()
         self.read = nn.Sequential(nn.Linear(11, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH), nn.SiLU(),
                                   nn.Linear(WIDTH, WIDTH))
-        self.answer = nn.Sequential(nn.Linear(5 + 2 * WIDTH + 2, 2 * WIDTH), nn.SiLU(), nn.Linear(2 * WIDTH, 2 * WIDTH),
+        self.answer = nn.Sequential(nn.Linear(5 + 2 * WIDTH + 2, 2 * WIDTH), nn.SiLU(),
+                                    nn.Linear(2 * WIDTH, 2 * WIDTH),
                                     nn.SiLU(), nn.Linear(2 * WIDTH, points))
 
     @staticmethod
@@ -72,7 +74,8 @@ def train(points, seed=1, steps=4000, links=4000, batch=32, queries=64, log=lamb
         order = torch.from_numpy(rng.permutation(per))
         known, query = order[:n], order[n:n + queries]
         logits = net(torch.cat([x[pick][:, known], y[pick][:, known]], -1), y[pick][:, query], noise[pick])
-        loss = nn.functional.cross_entropy(logits.reshape(-1, points.size), target[pick][:, query].reshape(-1))
+        loss = nn.functional.cross_entropy(logits.reshape(-1, points.size),
+                                           target[pick][:, query].reshape(-1))
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Classical remedies for an amplifier with memory: linear equaliser and generalised memory polynomial.
 
-Both are linear in their coefficients and fitted by least squares; the same features serve as post-distorter (window
-around the sample) and as model of the amplifier (window behind it).
+Both are linear in their coefficients and fitted by least squares; the same features serve as post-distorter
+(window around the sample) and as model of the amplifier (window behind it).
 """
 import numpy as np
 
 
 def features(y, taps, order=1, cross=0, centred=True):
-    """(n, k): y[n - q] |y[n - q - e]|^p, |e| <= cross, p < order (Morgan et al. 2006), q over a window of taps.
+    """(n, k): y[n - q] |y[n - q - e]|^p, |e| <= cross, p < order (Morgan et al. 2006), q over a window of
+    taps.
 
     centred: window around the sample, else behind it. Beyond the ends there are zeros."""
     first = -((taps - 1) // 2) if centred else 0
@@ -64,5 +65,6 @@ def linear_equaliser(taps=7):
 
 
 def post_distorter(taps=7, order=7, cross=1):
-    """The generalised memory polynomial of issue tables: 7 taps, 7 envelope powers, neighbouring envelopes."""
+    """The generalised memory polynomial of issue tables: 7 taps, 7 envelope powers, neighbouring
+    envelopes."""
     return Regression(taps, order, cross)

@@ -13,9 +13,9 @@ def ls(y, p, noise_var):
 
 
 class Lmmse:
-    """LMMSE from training channels (n, Nr, Nt). The covariance is the Kronecker product of those of the two ends
-    (Nr Nt x Nr Nt would need far more channels than there are), each shrunk by Ledoit and Wolf (2004), whose
-    weight comes from treating rows, or columns, as the samples."""
+    """LMMSE from training channels (n, Nr, Nt). The covariance is the Kronecker product of those of the two
+    ends (Nr Nt x Nr Nt would need far more channels than there are), each shrunk by Ledoit and Wolf (2004),
+    whose weight comes from treating rows, or columns, as the samples."""
 
     def __init__(self, h):
         nr, nt = h.shape[1:]
@@ -60,9 +60,9 @@ class Genie:
 
 
 class Gmm:
-    """Mixture of zero-mean Gaussians whose covariances are diagonal over the beams of both arrays (circulant: Fesl et
-    al., "Channel estimation based on Gaussian mixture models with structured covariances", 2022), fitted by EM
-    to training channels until the likelihood stands still; then the exact posterior mean."""
+    """Mixture of zero-mean Gaussians whose covariances are diagonal over the beams of both arrays (circulant:
+    Fesl et al., "Channel estimation based on Gaussian mixture models with structured covariances", 2022),
+    fitted by EM to training channels until the likelihood stands still; then the exact posterior mean."""
 
     def __init__(self, h, rx, tx, components=64, iterations=200, seed=1, tolerance=1e-4):
         def fourier(shape):
@@ -107,8 +107,8 @@ class Gmm:
 
 
 class Omp:
-    """Orthogonal matching pursuit over products of beams of the two arrays. ``oversampling`` 1: the DFT grid; 2: half
-    steps along each of the four axes. Stops at the noise level or at ``most`` beams."""
+    """Orthogonal matching pursuit over products of beams of the two arrays. ``oversampling`` 1: the DFT grid;
+    2: half steps along each of the four axes. Stops at the noise level or at ``most`` beams."""
 
     def __init__(self, rx, tx, oversampling=2, most=40):
         def grid(shape):

@@ -68,7 +68,8 @@ def map_known_law(hardware, points, snr_db, y, full_scale=None, nodes=15):
         half = 2 ** hardware.bits // 2
         edges = step * np.arange(-half, half + 1.0)
         edges[0], edges[-1] = -np.inf, np.inf
-        cell = [np.clip(np.floor(rail / step).astype(int) + half, 0, 2 * half - 1) for rail in (y.real, y.imag)]
+        cell = [np.clip(np.floor(rail / step).astype(int) + half, 0, 2 * half - 1)
+                for rail in (y.real, y.imag)]
 
         def rail(level, cells):
             a, b = (edges[:-1, None] - level) / sigma, (edges[1:, None] - level) / sigma

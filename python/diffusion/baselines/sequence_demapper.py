@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Baseline: a convolutional demapper trained with labels for one constellation under one kind of interference.
+"""Baseline: a convolutional demapper trained with labels for one constellation under one kind of
+interference.
 
 Sees 25 samples around a symbol; trained by binary cross entropy over the whole range of interference powers.
 """
@@ -23,7 +24,8 @@ def train(draw, bits, steps=800, width=32, batch=8, length=512, seed=1):
     for _ in range(steps):
         pairs = [draw(rng, length) for _ in range(batch)]
         target = torch.from_numpy(np.stack([b.T for _, b in pairs]).astype(np.float32))
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(net(torch.stack([tensor(y) for y, _ in pairs])), target)
+        logits = net(torch.stack([tensor(y) for y, _ in pairs]))
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

@@ -72,7 +72,8 @@ class ImpairedLink:
         grid = np.geomspace(*drives, 25)
         at = grid[np.argmax([rate(d) for d in grid])]
         step = grid[1] / grid[0]
-        best = minimize_scalar(lambda d: -rate(d), bounds=(max(at / step, drives[0]), min(at * step, drives[1])), method="bounded",
+        best = minimize_scalar(lambda d: -rate(d), bounds=(max(at / step, drives[0]),
+                                                           min(at * step, drives[1])), method="bounded",
                                options={"xatol": 2e-3})
         return best.x
 

@@ -18,8 +18,10 @@ SECTIONS = ("engine", "growth", "blocks", "chains", "latency")
 
 
 def run_all(program, quick, seed, latency=None, progress=lambda text: None, only=SECTIONS):
-    """The sections asked for as the dictionary that --json writes. latency: seconds of each latency measurement."""
-    results = {"machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}, "quick": bool(quick)}
+    """The sections asked for as the dictionary that --json writes. latency: seconds of each latency
+    measurement."""
+    results = {"machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "load": os.getloadavg()[0]},
+               "quick": bool(quick)}
     if "engine" in only:
         progress("kernels")
         results.update(measure_kernels(program, quick))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Blocks in flowgraphs: symbols through a repeating source, the block and a null sink, over the CPU time of the
-whole process, so that source, sink and scheduler count too. Stock blocks beside ours. What this version does
-not have, or has no model for, is left out."""
+"""Blocks in flowgraphs: symbols through a repeating source, the block and a null sink, over the CPU time of
+the whole process, so that source, sink and scheduler count too. Stock blocks beside ours. What this version
+does not have, or has no model for, is left out."""
 import time
 
 import numpy as np
@@ -22,7 +22,8 @@ def measure_blocks(quick, seed):
             block, vector = make()
         except (AttributeError, ValueError, TypeError):
             continue
-        rates = [rate(block_or_new(make, block, first), y, vector, quick) for first in [True] + [False] * (2 if quick else 4)]
+        rates = [rate(block_or_new(make, block, first), y, vector, quick) for first in [True] +
+                 [False] * (2 if quick else 4)]
         results[name] = {"msym_per_s": float(np.median(rates)) / 1e6}
     results.update(measure_shaper(quick, rng))
     return results
@@ -36,7 +37,8 @@ def measure_shaper(quick, rng):
     shaper, bits = diffusion.Shaper("ps-qam64"), rng.integers(0, 2, 65536, dtype=np.uint8)
     symbols, state = shaper.encode(bits, 15.0)
     times = side_by_side({"shaper encode, ps-qam64": lambda: shaper.encode(bits, 15.0),
-                          "shaper decode, ps-qam64": lambda: shaper.decode(symbols, state)}, 3 if quick else 5)
+                          "shaper decode, ps-qam64": lambda: shaper.decode(symbols, state)},
+                         3 if quick else 5)
     return {name: {"msym_per_s": len(symbols) / float(np.median(t)) / 1e6} for name, t in times.items()}
 
 
@@ -86,7 +88,8 @@ def candidates():
             s[:6] = s[59:] = s[32] = 0
         if method == "stock":
             return digital.ofdm_chanest_vcvc(preamble.astype(complex), second, 1), 64
-        return diffusion.ofdm_channel_estimator_vcvc(model, preamble.astype(complex), second, 1, method=method), 64
+        return diffusion.ofdm_channel_estimator_vcvc(model, preamble.astype(complex), second, 1,
+                                                     method=method), 64
 
     def mimo(model, antennas, streams, random=0):
         """Orthogonal pilots, each antenna in its turn, or random QPSK."""
@@ -94,7 +97,8 @@ def candidates():
         pilots = np.eye(streams, dtype=complex)
         if random:
             pilots = np.sqrt(0.5) * (rng.choice([-1, 1], (streams, random, 2)) @ [1, 1j])
-        return diffusion.mimo_channel_estimator(model, pilots.ravel().tolist(), NOISE_VAR), antennas * pilots.shape[1]
+        return diffusion.mimo_channel_estimator(model, pilots.ravel().tolist(),
+                                                NOISE_VAR), antennas * pilots.shape[1]
 
     return {
         "copy": lambda: (blocks.copy(8), 1),

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whole chains in flowgraphs: samples through a repeating source, the receiver and a null sink.
 
-Each chain is run on as many cores as there are and timed twice: by the clock (what a radio may deliver) and in
-CPU time of the whole process (what it costs, whatever else the machine does). Packets lie back to back, 20 dB
-over the noise behind two paths, with a carrier offset of a tenth of a carrier. How many of them arrived is
+Each chain is run on as many cores as there are and timed twice: by the clock (what a radio may deliver) and
+in CPU time of the whole process (what it costs, whatever else the machine does). Packets lie back to back, 20
+dB over the noise behind two paths, with a carrier offset of a tenth of a carrier. How many of them arrived is
 counted, because a receiver that loses packets saves itself their work."""
 import time
 
@@ -15,12 +15,13 @@ SYMBOLS = 10  # data symbols of a frame in the estimator's chain
 
 
 # What a chain's CPU time is held against: the same receiver with the classical stages, on the same samples.
-AGAINST = {"ofdm_rx diffusion": "ofdm_rx classical", "ofdm_rx waveform=stock, diffusion": "ofdm_rx waveform=stock"}
+AGAINST = {"ofdm_rx diffusion": "ofdm_rx classical",
+           "ofdm_rx waveform=stock, diffusion": "ofdm_rx waveform=stock"}
 
 
 def measure_chains(quick, seed):
-    """{name: {"msamples_per_s" by the clock, "msamples_per_cpu_s", "packets_ok" share or None}}; chains of AGAINST
-    also have "cpu_ratio", {"to": name, "median", "low", "high"} over the rounds.
+    """{name: {"msamples_per_s" by the clock, "msamples_per_cpu_s", "packets_ok" share or None}}; chains of
+    AGAINST also have "cpu_ratio", {"to": name, "median", "low", "high"} over the rounds.
 
     The chains take turns, so that what else the machine does meets all of them."""
     results, lengths = {}, {}
@@ -135,7 +136,8 @@ def received(x, seed):
     rng = np.random.default_rng(seed)
     x = x / np.sqrt(np.mean(np.abs(x) ** 2))
     y = (x + 0.3j * np.roll(x, 3)) * np.exp(2j * np.pi * CFO / 64 * np.arange(x.size))
-    noise = rng.standard_normal((x.size, 2)) @ [1, 1j] * np.sqrt(0.5 * np.mean(np.abs(y) ** 2) * 10 ** (-SNR_DB / 10))
+    noise = rng.standard_normal((x.size, 2)) @ [1, 1j] * np.sqrt(0.5 * np.mean(np.abs(y) ** 2) *
+                                                                 10 ** (-SNR_DB / 10))
     return (y + noise).astype(np.complex64)
 
 
@@ -181,7 +183,8 @@ def estimator_chain(which, seed):
     symbols = np.fft.ifft(np.fft.ifftshift(carriers, -1))
     x = np.concatenate([symbols[..., -16:], symbols], -1).ravel()
     equalizer = digital.ofdm_equalizer_simpledfe(
-        64, digital.constellation_qpsk().base(), ofdm_txrx._def_occupied_carriers, ofdm_txrx._def_pilot_carriers,
+        64, digital.constellation_qpsk().base(), ofdm_txrx._def_occupied_carriers,
+        ofdm_txrx._def_pilot_carriers,
         ofdm_txrx._def_pilot_symbols)
     chain = Chain(received(x, seed), [
         blocks.keep_m_in_n(8, 64, 80, 16), blocks.stream_to_vector(8, 64),
@@ -192,7 +195,8 @@ def estimator_chain(which, seed):
 
 
 def demapper_chain(which, seed):
-    """Equalised 16-QAM symbols: soft bits (exact or table, as mode auto decides), Viterbi decoder of rate 1/2."""
+    """Equalised 16-QAM symbols: soft bits (exact or table, as mode auto decides), Viterbi decoder of rate
+    1/2."""
     from gnuradio import diffusion, digital, fec
     rng = np.random.default_rng(seed)
     points = np.asarray(diffusion.constellation("qam16"))

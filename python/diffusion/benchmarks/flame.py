@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flame graph of a receiver chain: perf's call stacks of the receiver's own thread, as boxes whose width is the share of
-samples (B. Gregg, The flame graph, 2016)."""
+"""Flame graph of a receiver chain: perf's call stacks of the receiver's own thread, as boxes whose width is
+the share of samples (B. Gregg, The flame graph, 2016)."""
 import re
 
 LEAST = 0.004  # share below which a box is left out
 KINDS = (("engine: networks, posteriors", r"engine::", "#e4783c"), ("receiver, dsp", r"dsp::", "#e9c46a"),
-         ("decoder, FFT, VOLK", r"fec|fft|volk|viterbi", "#8ab17d"), ("GNU Radio, pmt", r"^gr::|pmt::", "#7ba7c7"),
+         ("decoder, FFT, VOLK", r"fec|fft|volk|viterbi", "#8ab17d"),
+         ("GNU Radio, pmt", r"^gr::|pmt::", "#7ba7c7"),
          ("other", r"", "#c9c9c9"))
 
 
@@ -22,8 +23,8 @@ class Frame:
 
 
 def stacks(script, thread="ofdm_rx"):
-    """perf script's text (comm, ip, sym) -> call stacks of the threads whose name holds ``thread``, outermost first,
-    from the block on."""
+    """perf script's text (comm, ip, sym) -> call stacks of the threads whose name holds ``thread``, outermost
+    first, from the block on."""
     for sample in script.split("\n\n"):
         lines = sample.strip("\n").splitlines()
         if not lines or thread not in lines[0]:
@@ -37,7 +38,8 @@ def stacks(script, thread="ofdm_rx"):
 
 def short(name):
     """Without namespaces that say nothing, template arguments and parameters."""
-    name = re.sub(r"\(anonymous namespace\)::|gr::diffusion::|N_\w+::|\[clone [^]]*\]|\+0x[0-9a-f]+|@@?GLIBC\S*", "", name)
+    name = re.sub(r"\(anonymous namespace\)::|gr::diffusion::|N_\w+::|\[clone "
+                  r"[^]]*\]|\+0x[0-9a-f]+|@@?GLIBC\S*", "", name)
     return re.sub(r"<[^<>]*>|\((?!\)::).*$", "", name).strip()
 
 
@@ -59,13 +61,15 @@ def draw(script, path, title):
     for name, start, width, level in boxes:
         kind, _, color = next(k for k in KINDS if re.search(k[1], name))
         used.add(kind)
-        ax.add_patch(patches.Rectangle((start, level), width, 0.94, facecolor=color, edgecolor="white", lw=0.4))
+        ax.add_patch(patches.Rectangle((start, level), width, 0.94, facecolor=color, edgecolor="white",
+                                       lw=0.4))
         room = int(width * 230)
         if room > 4:
             label = name.replace("engine::", "").replace("dsp::", "")
             label = label if width < 0.2 else f"{label}  {100 * width:.0f}%"
             ax.text(start + 0.002, level + 0.42, label[:room], fontsize=7, va="center", clip_on=True)
-    ax.legend(handles=[patches.Patch(color=c, label=k) for k, _, c in KINDS if k in used], ncol=len(KINDS), fontsize=8,
+    ax.legend(handles=[patches.Patch(color=c, label=k) for k, _, c in KINDS if k in used], ncol=len(KINDS),
+              fontsize=8,
               loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False)
     ax.set(xlim=(0, 1), ylim=(0, depth), title=f"{title} ({root.samples} samples of the receiver's thread)")
     ax.axis("off")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How cost grows: with the batch, the network's width, the steps, the points of the constellation, the carriers."""
+"""How cost grows: with the batch, the network's width, the steps, the points of the constellation, the
+carriers."""
 import tempfile
 from pathlib import Path
 
@@ -11,14 +12,15 @@ CARRIERS = ("ce-ofdm64-fast", "ce-ofdm64", "ce-ofdm256", "ce-ofdm1024")
 
 
 def measure_growth(quick, seed):
-    """{"batch" | "width" | "steps": {value: ns a symbol}, "constellation": {points: {"mean", "llr", "table"} ns a
-    symbol}, "carriers": {model: us an estimate}}, CPU time."""
+    """{"batch" | "width" | "steps": {value: ns a symbol}, "constellation": {points: {"mean", "llr", "table"}
+    ns a symbol}, "carriers": {model: us an estimate}}, CPU time."""
     least = 0.02 if quick else 0.1
     rng = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as folder:
         def ns(width, steps, batch):
             from gnuradio import diffusion
-            path = write_mlp(Path(folder) / "net.safetensors", mlp_weights([2] + [width] * 3 + [2], seed), "silu", 1000)
+            path = write_mlp(Path(folder) / "net.safetensors", mlp_weights([2] + [width] * 3 + [2], seed),
+                             "silu", 1000)
             rx = diffusion.engine_receiver(path, steps)
             rx.set_noise_var(0.1)
             y = (rng.standard_normal((batch, 2)) @ [1, 1j]).astype(np.complex64)
@@ -41,7 +43,8 @@ def constellations(least, quick, rng):
     from gnuradio import diffusion
     y = (0.8 * rng.standard_normal((4096, 2)) @ [1, 1j]).astype(np.complex64)
     found = {}
-    for points, name in ((2, "rx-bpsk"), (4, "rx-qpsk"), (16, "rx-qam16"), (64, "rx-qam64"), (256, "rx-qam256")):
+    for points, name in ((2, "rx-bpsk"), (4, "rx-qpsk"), (16, "rx-qam16"), (64, "rx-qam64"),
+                         (256, "rx-qam256")):
         try:
             rx = diffusion.engine_receiver(name)
             table = diffusion.engine_table(name, 0.0316)

@@ -34,7 +34,8 @@ def measure_kernels(program, quick):
         kind = r["name"].split("/")
         percent = 100 * r.get("flops", 0) / peak
         if kind[0] == "network":
-            results["engine"].append({"width": r["width"], "act": kind[1], "steps": r["steps"], "batch": r["batch"],
+            results["engine"].append({"width": r["width"], "act": kind[1], "steps": r["steps"],
+                                      "batch": r["batch"],
                                       "percent_peak": percent, "msym_per_s": r["symbols"] / 1e6})
         elif kind[0] == "posterior":
             results["receiver"].append({"output": kind[1], "points": r["points"], "width": r["width"],

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long one call takes by the clock, under whatever load there is: calls of the scheduler into denoiser_cc in a
-running flowgraph (a C++ program, bench_latency), and calls into the engine from Python."""
+"""How long one call takes by the clock, under whatever load there is: calls of the scheduler into denoiser_cc
+in a running flowgraph (a C++ program, bench_latency), and calls into the engine from Python."""
 import json
 import subprocess
 import tempfile
@@ -13,13 +13,14 @@ from .timing import mlp_weights, write_mlp
 
 
 def measure_latency(program, quick, seed, seconds=None):
-    """{"denoiser_cc_exact_64": {"p50", "p99", "max", the same with _cpu, "calls", "above_5_ms", "above_5_ms_cpu",
-    "involuntary", "page_faults", "seconds", "late": [...]}, ..., "denoise_64": {"p50", "p99", "max"}, ...} in
-    microseconds. seconds: how long each flowgraph runs, without a break."""
+    """{"denoiser_cc_exact_64": {"p50", "p99", "max", the same with _cpu, "calls", "above_5_ms",
+    "above_5_ms_cpu", "involuntary", "page_faults", "seconds", "late": [...]}, ..., "denoise_64": {"p50",
+    "p99", "max"}, ...} in microseconds. seconds: how long each flowgraph runs, without a break."""
     seconds = seconds or (1 if quick else 60)
     results = {}
     if program is not None:
-        done = subprocess.run([str(program), str(seconds)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([str(program), str(seconds)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True)
         if done.returncode:
             raise RuntimeError(f"{program} failed: {done.stderr.strip()[-300:]}")
         results.update(json.loads(done.stdout))
@@ -32,7 +33,8 @@ def engine_calls(seconds, seed):
     from gnuradio import diffusion
     results = {}
     with tempfile.TemporaryDirectory() as folder:
-        path = write_mlp(Path(folder) / "net.safetensors", mlp_weights([2, 32, 32, 32, 2], seed), "silu", 1000)
+        path = write_mlp(Path(folder) / "net.safetensors", mlp_weights([2, 32, 32, 32, 2], seed), "silu",
+                         1000)
         rx = diffusion.engine_receiver(path, 1)
         rx.set_noise_var(0.1)
         rng = np.random.default_rng(seed)

@@ -13,9 +13,11 @@ CHAINS = {"classical": ("lmmse", "map"), "diffusion": ("diffusion", "diffusion")
 # The first that fits a function (its library's name counts too).
 STAGES = [
     ("kernel, allocation", r"\[k\]|kernel|malloc|free|operator (new|delete)|memmove|memset|memcpy"),
-    ("demapper: network", r"tile<.*activation|diffusion_demapper|engine::receiver|film|panel|posterior|bit_ratios"),
+    ("demapper: network",
+     r"tile<.*activation|diffusion_demapper|engine::receiver|film|panel|posterior|bit_ratios"),
     ("estimator: network", r"tile<|packed_dense|dense"),
-    ("estimator: guided steps", r"delay_(guide|net)|toeplitz|quadratic_form|add_lags|apply_hermitian|engine::.*::dot|"
+    ("estimator: guided steps",
+     r"delay_(guide|net)|toeplitz|quadratic_form|add_lags|apply_hermitian|engine::.*::dot|"
                                 r"next_row|eliminate|add_reversed|all_stages|small_fft|feature_columns|update_gamma|"
                                 r"column_means|modulate\b|pilot_stage|N_AVX|N_SSE"),
     ("estimator: LMMSE", r"lmmse|to_taps|to_carriers|invert_hermitian"),
@@ -23,7 +25,8 @@ STAGES = [
     ("frame synchronisation", r"frame_sync|correlate_all|preamble|lag_products|coherence|running_sums"),
     ("phase tracker", r"phase_tracker|atan2"),
     ("demapper: MAP, decisions", r"qam::|soft_bit|level_metrics"),
-    ("decoder, CRC, EVM", r"payload_code|native_format|quantise|sum_of_sizes|libgnuradio-fec|viterbi|libvolk|ldpc|"
+    ("decoder, CRC, EVM",
+     r"payload_code|native_format|quantise|sum_of_sizes|libgnuradio-fec|viterbi|libvolk|ldpc|"
                           r"check_nodes|payload_points|::evaluate"),
     ("DFT, pilots, equaliser", r"_demodulator|turn_samples|fftw|gnuradio-fft|sincos|__sin|__cos"),
     ("messages, tags, scheduler", r"pmt|gnuradio-runtime|ofdm_rx_impl|libpthread|boost"),
@@ -46,7 +49,8 @@ def _chain(perf, name, seconds, seed):
     with tempfile.TemporaryDirectory() as folder:
         data = os.path.join(folder, "perf.data")
         _record(perf, data, ["-F", "1999"], name, seconds, seed)
-        report = subprocess.run([perf, "report", "-i", data, "--stdio", "--no-children", "-g", "none", "-t", ";",
+        report = subprocess.run([perf, "report", "-i", data, "--stdio", "--no-children", "-g", "none", "-t",
+                                 ";",
                                  "-F", "overhead,comm,dso,symbol"], capture_output=True, text=True)
     return add_up(report.stdout)
 
@@ -70,7 +74,8 @@ def flame_graph(path, seconds=4.0, seed=1, name="diffusion"):
     with tempfile.TemporaryDirectory() as folder:
         data = os.path.join(folder, "perf.data")
         _record(perf, data, ["-F", "499", "--call-graph", "dwarf,8192"], name, seconds, seed)
-        script = subprocess.run([perf, "script", "-i", data, "--no-inline", "-F", "comm,ip,sym"], capture_output=True, text=True,
+        script = subprocess.run([perf, "script", "-i", data, "--no-inline", "-F", "comm,ip,sym"],
+                                capture_output=True, text=True,
                                 errors="replace")
     try:
         flame.draw(script.stdout, path, f"ofdm_rx, {name} chain")
@@ -87,7 +92,8 @@ def run_chain(name, seconds, seed):
     estimator, demapper = CHAINS[name]
 
     def make():
-        return chains.Chain(samples, [diffusion.ofdm_rx("native", estimator, demapper)], frame, chains.PAYLOAD)
+        return chains.Chain(samples, [diffusion.ofdm_rx("native", estimator, demapper)], frame,
+                            chains.PAYLOAD)
 
     n, spent = 1 << 18, 0
     while spent < seconds:
@@ -121,7 +127,8 @@ def markdown(results):
                     key=lambda s: -max(r["stages"].get(s, 0) for r in results.values()))
     lines = ["| stage | " + " | ".join(names) + " |", "| --- |" + " ---: |" * len(names)]
     for stage in stages:
-        lines.append(f"| {stage} | " + " | ".join(f"{100 * r['stages'].get(stage, 0):.1f}%" for r in results.values())
+        lines.append(f"| {stage} | " + " | ".join(f"{100 * r['stages'].get(stage, 0):.1f}%"
+                                                  for r in results.values())
                      + " |")
     for name, r in results.items():
         lines += ["", f"Functions, {name}:", "", "```"]

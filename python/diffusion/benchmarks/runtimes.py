@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The same conditional network and the same sampler in the native engine, PyTorch, onnxruntime and OpenVINO, one
-thread each.
+"""The same conditional network and the same sampler in the native engine, PyTorch, onnxruntime and OpenVINO,
+one thread each.
 
-The network is conditioned on the time step as trained receivers are (FiLM rows from an embedding, nn/film_mlp.py), the
-sampler is deterministic DDIM. What each does:
+The network is conditioned on the time step as trained receivers are (FiLM rows from an embedding,
+nn/film_mlp.py), the sampler is deterministic DDIM. What each does:
 - native: one call for all steps; it folds each step's scale and shift into the layers when the link is set.
-- torch_eager: the module as trained, per step one forward and one fused update with weights worked out beforehand.
-- torch_eager_folded: what a torch user may do by hand: the step's scale and shift folded into the weights of a plain
-  nn.Sequential per step before anything is timed.
+- torch_eager: the module as trained, per step one forward and one fused update with weights worked out
+  beforehand.
+- torch_eager_folded: what a torch user may do by hand: the step's scale and shift folded into the weights of
+  a plain nn.Sequential per step before anything is timed.
 - torch_eager_plain: a network of that size without any condition, the same weights in all steps: not the same
   result, but the least that eager torch can take.
 - torch_compile: torch.compile of the module as trained.
 - onnxruntime, openvino: the folded network of one step for all steps, and the update in numpy.
-Torch runs in inference_mode. Runtimes that are not installed are left out; torch.compile says why it is not there."""
+Torch runs in inference_mode. Runtimes that are not installed are left out; torch.compile says why it is not
+there."""
 import tempfile
 from pathlib import Path
 
@@ -27,7 +29,8 @@ QUICK = [(128, "silu", 10, 64), (128, "silu", 10, 8192), (32, "silu", 1, 8192)]
 
 
 def compare_runtimes(quick, seed):
-    """({(width, act, steps, batch): {"vs_torch_eager": ratio, ...}}, {runtime: version or why there is none})."""
+    """({(width, act, steps, batch): {"vs_torch_eager": ratio, ...}}, {runtime: version or why there is
+    none})."""
     makers, versions = available(quick)
     ratios = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -40,7 +43,8 @@ def compare_runtimes(quick, seed):
 def available(quick):
     """({name: maker}, {name: version}); every runtime that is not there says so."""
     makers, versions = {}, {}
-    for module, names in (("torch", ("torch_eager", "torch_eager_folded", "torch_eager_plain", "torch_compile")),
+    for module, names in (("torch", ("torch_eager", "torch_eager_folded", "torch_eager_plain",
+                                     "torch_compile")),
                           ("onnxruntime", ("onnxruntime",)), ("openvino", ("openvino",))):
         try:
             version = __import__(module).__version__
@@ -78,7 +82,8 @@ class Network:
         self.updates = []  # x <- keep * x + output * network(x, t)
         for now, following in zip(self.ladder, self.ladder[1:] + [-1]):
             keep = (abar[following] / abar[now]) ** 0.5
-            self.updates.append((float(keep), float((1 - abar[following]) ** 0.5 - keep * (1 - abar[now]) ** 0.5)))
+            self.updates.append((float(keep),
+                                 float((1 - abar[following]) ** 0.5 - keep * (1 - abar[now]) ** 0.5)))
         rng = np.random.default_rng(seed)
         self.y = rng.standard_normal((batch, 2)).astype(np.float32)
         self.x = (self.y / np.sqrt(1 + NOISE_VAR)).astype(np.float32)
@@ -133,7 +138,8 @@ def film_net(net):
     import torch
     from ..nn.film_mlp import FilmMlp
     torch.set_num_threads(1)
-    module = FilmMlp([len(b) for _, b in net.weights[:-1]], 2, "iq", net.act, {"kind": "embedding", "steps": STEPS})
+    module = FilmMlp([len(b) for _, b in net.weights[:-1]], 2, "iq", net.act,
+                     {"kind": "embedding", "steps": STEPS})
     state = {f"layers.{i}.{kind}": torch.from_numpy(t) for i, pair in enumerate(net.weights)
              for kind, t in zip(("weight", "bias"), pair)}
     module.load_state_dict({**state, "embedding.weight": torch.from_numpy(net.film)})

@@ -32,12 +32,14 @@ def side_by_side(calls, rounds=5, least=0.02):
 def mlp_weights(widths, seed):
     """[(weight (n_out, n_in), bias)] of a random MLP."""
     rng = np.random.default_rng(seed)
-    return [((rng.standard_normal((b, a)) / np.sqrt(a)).astype(np.float32), (0.1 * rng.standard_normal(b)).astype(np.float32))
+    return [((rng.standard_normal((b, a)) / np.sqrt(a)).astype(np.float32),
+             (0.1 * rng.standard_normal(b)).astype(np.float32))
             for a, b in zip(widths, widths[1:])]
 
 
 def film_rows(weights, steps, seed):
-    """(steps, 2 sum n_out) float32: what an embedding of the time step makes of every layer, [s_0, t_0, s_1, ...]."""
+    """(steps, 2 sum n_out) float32: what an embedding of the time step makes of every layer, [s_0, t_0, s_1,
+    ...]."""
     rows = 2 * sum(len(b) for _, b in weights)
     return (0.1 * np.random.default_rng(seed).standard_normal((steps, rows))).astype(np.float32)
 
@@ -49,8 +51,10 @@ def write_mlp(path, weights, activation, steps, film=None):
         "format": 1, "name": path.stem, "task": "receiver", "prediction_type": "epsilon", "snr_db": [-10, 40],
         "network": {"kind": "film_mlp", "features": "iq", "hidden": [len(b) for _, b in weights[:-1]],
                     "outputs": 2, "activation": activation, "condition": condition, "skip": "none"},
-        "schedule": {"num_train_timesteps": steps, "beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}}
-    tensors = {f"layers.{i}.{kind}": t for i, pair in enumerate(weights) for kind, t in zip(("weight", "bias"), pair)}
+        "schedule": {"num_train_timesteps": steps, "beta_schedule": "linear", "beta_start": 1e-4,
+                     "beta_end": 0.02}}
+    tensors = {f"layers.{i}.{kind}": t for i, pair in enumerate(weights)
+               for kind, t in zip(("weight", "bias"), pair)}
     if film is not None:
         tensors["embedding.weight"] = film
     header, at = {"__metadata__": {"gr_diffusion": json.dumps(description)}}, 0

@@ -4,8 +4,8 @@
     gr-diffusion bench --quick
 
 Everything on one thread, in CPU time, medians of at least 5; ratios are taken side by side in one run.
-Without --quick, and from the source tree, the tables go to docs/benchmarks.md. --profile runs the receiver chains
-under perf instead and prints where their time goes.
+Without --quick, and from the source tree, the tables go to docs/benchmarks.md. --profile runs the receiver
+chains under perf instead and prints where their time goes.
 """
 import sys
 from pathlib import Path
@@ -17,16 +17,19 @@ def add_arguments(parser):
     common_options(parser)
     parser.add_argument("--quick", action="store_true", help="under a minute: fewer rows, shorter runs")
     parser.add_argument("--latency", type=float, metavar="SECONDS",
-                        help="how long call times are watched in each of four flowgraphs (60; 1 with --quick)")
+                        help="how long call times are watched in each of four flowgraphs (60; 1 with "
+                             "--quick)")
     parser.add_argument("--only", action="append", metavar="SECTION",
-                        help="this section only, more by naming it again: engine, growth, blocks, chains, latency; docs/ stays "
-                             "as it is")
+                        help="this section only, more by naming it again: engine, growth, blocks, chains, "
+                             "latency; docs/ stays as it is")
     parser.add_argument("--profile", action="store_true",
-                        help="profile the receiver chains with perf (Debian: linux-perf) instead of benchmarks")
+                        help="profile the receiver chains with perf (Debian: linux-perf) instead of "
+                             "benchmarks")
     parser.add_argument("--plot", type=Path, metavar="FILE",
                         help="with --profile: flame graph of the diffusion chain (.png, .svg, .pdf)")
     parser.add_argument("--write", type=Path, metavar="FILE",
-                        help="where the tables go (docs/benchmarks.md if there is such a folder; not with --quick)")
+                        help="where the tables go (docs/benchmarks.md if there is such a folder; not with "
+                             "--quick)")
 
 
 def run(args):

@@ -35,7 +35,8 @@ def check_gnuradio():
     try:
         from gnuradio import gr
     except ImportError as e:
-        return BAD, str(e), "use the Python that GNU Radio was built for (Debian: /usr/bin/python3), or apt install gnuradio"
+        return (BAD, str(e),
+                "use the Python that GNU Radio was built for (Debian: /usr/bin/python3), or apt install gnuradio")
     if not gr.version().startswith("3.10"):
         return BAD, gr.version(), "this module is for GNU Radio 3.10"
     return OK, f"{gr.version()}, prefix {gr.prefix()}", ""
@@ -64,7 +65,8 @@ def check_library():
         return BAD, "not loaded", "the package was found but not its library: install again"
     package = Path(importlib.util.find_spec("gnuradio.diffusion").origin)
     if os.path.commonpath([path, package]) in ("/", ""):
-        return NOTE, f"{path} does not belong to {package.parent}", "an older copy shadows this one: uninstall it"
+        return (NOTE, f"{path} does not belong to {package.parent}",
+                "an older copy shadows this one: uninstall it")
     return OK, str(path), ""
 
 
@@ -91,7 +93,8 @@ def check_models():
     from gnuradio import diffusion
     models = diffusion.models()
     if not models:
-        return BAD, "none found", "install again, or set GR_DIFFUSION_MODELS to the folder that holds *.safetensors"
+        return (BAD, "none found",
+                "install again, or set GR_DIFFUSION_MODELS to the folder that holds *.safetensors")
     return OK, f"{len(models)}: " + " ".join(m.name for m in models), ""
 
 
@@ -100,7 +103,8 @@ def check_soapy():
     if tool is None:
         return NOTE, "SoapySDRUtil not found", "apt install soapysdr-tools to list radios"
     out = subprocess.run([tool, "--find"], capture_output=True, text=True, timeout=60).stdout
-    drivers = sorted({line.split("=")[1].strip() for line in out.splitlines() if line.strip().startswith("driver =")})
+    drivers = sorted({line.split("=")[1].strip() for line in out.splitlines()
+                      if line.strip().startswith("driver =")})
     return OK, "devices: " + (", ".join(drivers) or "none attached"), ""
 
 
@@ -108,13 +112,16 @@ def check_torch():
     try:
         version = importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
-        return NOTE, "not installed (only training and evaluation need it)", "./run train installs it, or pip install torch"
+        return (NOTE, "not installed (only training and evaluation need it)",
+                "./run train installs it, or pip install torch")
     return OK, version, ""
 
 
 CHECKS = [
-    ("Python", check_python), ("GNU Radio", check_gnuradio), ("module", check_module), ("library", check_library),
-    ("SIMD target", check_simd), ("GRC blocks", check_grc), ("models", check_models), ("SoapySDR", check_soapy),
+    ("Python", check_python), ("GNU Radio", check_gnuradio), ("module", check_module),
+    ("library", check_library),
+    ("SIMD target", check_simd), ("GRC blocks", check_grc), ("models", check_models),
+    ("SoapySDR", check_soapy),
     ("torch", check_torch),
 ]
 

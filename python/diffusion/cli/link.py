@@ -22,7 +22,8 @@ from .common import JobError, UsageError, common_options, write_json
 COLUMNS = (("frames", "frames_sent", "{:.0f}"), ("arrived", "frames_ok", "{:.0f}"), ("PER", "per", "{:.3f}"),
            ("BER", "ber", "{:.2e}"), ("EVM dB", "evm_db", "{:.1f}"), ("GMI bit", "gmi", "{:.3f}"),
            ("NMSE dB", "nmse_db", "{:.1f}"), ("bit/sym", "net_rate", "{:.3f}"), ("CPU s", "cpu_s", "{:.2f}"))
-THROUGHPUT = ("bit/sample", "throughput", "{:.4f}")  # shown when frames with fewer pilots are beside full ones
+# shown when frames with fewer pilots are beside full ones
+THROUGHPUT = ("bit/sample", "throughput", "{:.4f}")
 FIGURES = ("frames_sent", "frames_ok", "per", "ber", "evm_db", "gmi", "nmse_db", "cpu_s")
 SWEEP = (-6.0, -3.0, 3.0, 6.0)  # dB around --snr
 
@@ -34,25 +35,29 @@ def add_arguments(parser):
     parser.add_argument("--adc-bits", type=int, metavar="N", help="bits per rail, 0 for none (%(default)s)")
     parser.add_argument("--preset", help="transmitter's impairments: off, mild, reference-s1, reference-s2, "
                                          "harsh (%(default)s)")
-    parser.add_argument("--constellation", metavar="NAME", help="bpsk, qpsk, qam16, qam64, qam256 (%(default)s)")
+    parser.add_argument("--constellation", metavar="NAME", help="bpsk, qpsk, qam16, qam64, qam256 "
+                                                                "(%(default)s)")
     parser.add_argument("--fec", help="none, cc-1/2, cc-2/3, cc-3/4, ldpc-1/2 (%(default)s)")
     parser.add_argument("--shaping", action="store_true",
-                        help="amplitude-shaped payloads in the native frames, for this SNR less 5 dB (fading), one code "
-                             "word a frame; code and composition go in each header. 16-, 64-, 256-QAM (QPSK becomes "
-                             "64-QAM); try --snr 22 --adc-bits 6")
+                        help="amplitude-shaped payloads in the native frames, for this SNR less 5 dB "
+                             "(fading), one code word a frame; code and composition go in each header. 16-, "
+                             "64-, 256-QAM (QPSK becomes 64-QAM); try --snr 22 --adc-bits 6")
     parser.add_argument("--pilots", metavar="N", choices=("full", "half", "quarter"),
-                        help="of the native frames' payload: full, half, quarter; with fewer, the classical chain also "
-                             "gets frames with all pilots, and the table shows the throughput of both (%(default)s)")
+                        help="of the native frames' payload: full, half, quarter; with fewer, the classical "
+                             "chain also gets frames with all pilots, and the table shows the throughput of "
+                             "both (%(default)s)")
     parser.add_argument("--payload", type=int, metavar="BYTES", help="bytes a frame (%(default)s)")
     parser.add_argument("--frames", type=int, metavar="N", help="frames to send, at least (%(default)s)")
     parser.add_argument("--device", metavar="ARGS",
-                        help="loopback: the virtual radio, set by --snr, --adc-bits and --preset; else SoapySDR "
-                             "arguments of a radio that sends and receives, such as driver=loopback,adc_bits=3 (then "
-                             "these are the radio's business) (%(default)s)")
+                        help="loopback: the virtual radio, set by --snr, --adc-bits and --preset; else "
+                             "SoapySDR arguments of a radio that sends and receives, such as "
+                             "driver=loopback,adc_bits=3 (then these are the radio's business) (%(default)s)")
     parser.add_argument("--in-process", action="store_true",
-                        help="transmitter and the same medium within this process: no radio, no shared memory")
+                        help="transmitter and the same medium within this process: no radio, no shared "
+                             "memory")
     parser.add_argument("--rate", type=float, metavar="HZ", help="sample rate of the device (%(default)s)")
-    parser.add_argument("--freq", type=float, metavar="HZ", help="carrier frequency of the device (%(default)s)")
+    parser.add_argument("--freq", type=float, metavar="HZ", help="carrier frequency of the device "
+                                                                 "(%(default)s)")
     parser.add_argument("--tx-gain", type=float, metavar="DB", help="of the device (its own choice)")
     parser.add_argument("--rx-gain", type=float, metavar="DB", help="of the device (its own choice)")
     parser.add_argument("--report", type=Path, metavar="DIR", help="folder of the report (reports/link-TIME)")
@@ -60,8 +65,10 @@ def add_arguments(parser):
     common_options(parser)
     from gnuradio.diffusion.link import Settings
     d = Settings()
-    parser.set_defaults(snr=d.snr_db, adc_bits=d.adc_bits, preset=d.preset, constellation=d.modulation, fec=d.fec,
-                        pilots=d.pilots, payload=d.payload, frames=d.frames, device="loopback", rate=d.rate, freq=d.frequency)
+    parser.set_defaults(snr=d.snr_db, adc_bits=d.adc_bits, preset=d.preset, constellation=d.modulation,
+                        fec=d.fec,
+                        pilots=d.pilots, payload=d.payload, frames=d.frames, device="loopback", rate=d.rate,
+                        freq=d.frequency)
 
 
 def example_file():
@@ -96,7 +103,8 @@ def run(args):
     gr.logging().set_default_level(gr.log_levels.warn)
     settings = link.Settings(
         file=args.file or example_file(), snr_db=args.snr, adc_bits=args.adc_bits, preset=args.preset,
-        modulation="qam64" if args.shaping and args.constellation == "qpsk" else args.constellation, fec=args.fec,
+        modulation="qam64" if args.shaping and args.constellation == "qpsk" else args.constellation,
+        fec=args.fec,
         shaping=args.shaping, pilots=args.pilots, payload=args.payload, frames=args.frames,
         device="memory" if args.in_process else args.device,
         rate=args.rate, frequency=args.freq, tx_gain=args.tx_gain, rx_gain=args.rx_gain, seed=args.seed)
@@ -123,11 +131,12 @@ def run(args):
     print(table(results["receivers"]))
     gain = throughput_gain(results["receivers"])
     if gain is not None:
-        print(f"throughput of diffusion with {settings.pilots} pilots over the classical chain with all: {gain:+.1f}%")
+        print(f"throughput of diffusion with {settings.pilots} pilots over the classical chain with all: "
+              f"{gain:+.1f}%")
     if settings.shaping and "uniform, diffusion" in results["receivers"]:
         rate = settings.shaped().uniform().fec.removeprefix("dvbs2-")
-        print(f"uniform: the same packets on equally likely points at the same mean power, code {rate}, the lowest that holds one "
-              "in a word")
+        print(f"uniform: the same packets on equally likely points at the same mean power, code {rate}, the "
+              "lowest that holds one in a word")
     for name, arrived in results["arrived"].items():
         print(f"{name:<11} the file {'arrived intact' if arrived else 'did not arrive'}")
     for name, detail in results["details"].items():
@@ -139,7 +148,8 @@ def run(args):
 
 
 def throughput_gain(receivers):
-    """Per cent, of the diffusion chain on frames with fewer pilots over the classical one on full ones; or None."""
+    """Per cent, of the diffusion chain on frames with fewer pilots over the classical one on full ones; or
+    None."""
     full = receivers.get("classical, all pilots")
     if full is None or not full["throughput"] or receivers["diffusion"]["throughput"] is None:
         return None
@@ -164,10 +174,12 @@ def machine_results(settings, results, report):
     return {"file_intact": results["arrived"]["diffusion"],
             "settings": {"file": str(settings.file), "snr_db": settings.snr_db if ours else None,
                          "adc_bits": settings.adc_bits if ours else None,
-                         "preset": settings.preset if ours else None, "constellation": settings.modulation, "fec": settings.fec,
+                         "preset": settings.preset if ours else None, "constellation": settings.modulation,
+                         "fec": settings.fec,
                          "payload": settings.payload, "frames": settings.frames, "taps": settings.taps,
                          "device": settings.device, "seed": settings.seed, "pilots": settings.pilots},
-            "receivers": {name: {key: figure[key] for key in FIGURES + (("net_rate",) if settings.shaping else ())
+            "receivers": {name: {key: figure[key] for key in FIGURES + (("net_rate",
+                                                                        ) if settings.shaping else ())
                                  + (("throughput",) if settings.pilots != "full" else ())}
                           for name, figure in results["receivers"].items()},
             "report": str(report)}
@@ -192,12 +204,14 @@ def write_report(folder, settings, results):
     if channels:
         carriers, truth, _ = next(iter(channels.values()))
         plots.channel(folder / "channel.png", carriers, truth,
-                      {n: mine * np.vdot(own, truth) / np.vdot(own, own) for n, (_, own, mine) in channels.items()},
+                      {n: mine * np.vdot(own, truth) / np.vdot(own, own)
+                       for n, (_, own, mine) in channels.items()},
                       title)
     if settings.ours:
         curve = results["curve"] + [(settings.snr_db, results["receivers"])]
         plots.error_rates(folder / "error_rates.png",
-                          {name: [(snr, f[name]["per"], f[name]["per_interval"], f[name]["ber"]) for snr, f in curve]
+                          {name: [(snr, f[name]["per"], f[name]["per_interval"], f[name]["ber"])
+                                  for snr, f in curve]
                            for name in results["receivers"]}, title)
     for name, packets in results["packets_of"].items():
         data = link.join(packets)

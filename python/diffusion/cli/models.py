@@ -23,7 +23,8 @@ def run(args):
     if args.name:
         chosen = [m for m in models if m.name == args.name]
         if not chosen:
-            raise JobError(f"there is no model '{args.name}'; shipped are: {', '.join(m.name for m in models)}")
+            raise JobError(f"there is no model '{args.name}'; shipped are: "
+                           f"{', '.join(m.name for m in models)}")
         card = Path(chosen[0].card)
         if not card.is_file():
             raise JobError(f"{args.name} has no card at {card}; install again")

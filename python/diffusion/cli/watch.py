@@ -21,10 +21,11 @@ MAX_SIZE = 65536
 def add_arguments(parser):
     parser.add_argument("address", help="of link_metrics' ZMQ PUB socket, e.g. tcp://127.0.0.1:5599")
     parser.add_argument("--count", type=int, metavar="N", help="stop after N reports (on and on)")
-    parser.add_argument("--timeout", type=float, metavar="S", help="fail when nothing comes for so long (wait)")
+    parser.add_argument("--timeout", type=float, metavar="S", help="fail when nothing comes for so long "
+                                                                   "(wait)")
     parser.add_argument("--plot", action="store_true", help="a window with the figures over time")
-    parser.add_argument("--png", type=Path, metavar="FILE", help="the same as a picture, anew with every report; needs "
-                                                                 "no screen")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="the same as a picture, anew with every "
+                                                                 "report; needs no screen")
     common_options(parser, seed=False)
 
 
@@ -112,8 +113,8 @@ def run(args):
         while args.count is None or len(reports) < args.count:
             if not socket.poll(200):
                 if args.timeout is not None and time.monotonic() - heard > args.timeout:
-                    raise JobError(f"nothing came from {args.address} for {args.timeout:g} s; is link_metrics "
-                                   "running with this address?")
+                    raise JobError(f"nothing came from {args.address} for {args.timeout:g} s; is "
+                                   "link_metrics running with this address?")
                 for plot in plots:
                     plot.keep_alive()
                 continue

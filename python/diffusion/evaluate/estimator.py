@@ -2,14 +2,14 @@
 """Measure channel estimators beside their baselines and the genie: NMSE with intervals, time per estimate.
 
 All see the same channels, pilots and noise; the noise variance is known. LMMSE, GMM and the profile of
-sbl-trained-profile are trained on the channels that the scene's class was trained on; sbl is the textbook's, which
-starts from equal power at all delays. us_per_estimate: one core,
+sbl-trained-profile are trained on the channels that the scene's class was trained on; sbl is the textbook's,
+which starts from equal power at all delays. us_per_estimate: one core,
 batches of equal pilots; estimators in Python (lmmse, omp, gmm, genie) are timed in Python.
 
-Studies: "pilots", all of the above over patterns and SNR; "extrapolation", from the lower part of the band to the rest
-(estimator_extrapolation.py); "guidance", ways to bring few pilots into a diffusion model (estimator_guidance.py);
-"csi", measured channels with averaged neighbours in the truth's place (estimator_csi.py); "quantized", pilots of
-converters of 1 to 3 bits (estimator_quantized.py).
+Studies: "pilots", all of the above over patterns and SNR; "extrapolation", from the lower part of the band to
+the rest (estimator_extrapolation.py); "guidance", ways to bring few pilots into a diffusion model
+(estimator_guidance.py); "csi", measured channels with averaged neighbours in the truth's place
+(estimator_csi.py); "quantized", pilots of converters of 1 to 3 bits (estimator_quantized.py).
 
 example:
     gr-diffusion evaluate estimator --data FOLDER --json estimator.json
@@ -363,7 +363,8 @@ def run(args):
             made.pop("genie", None)
             for snr_db in progress(args.snr, desc=scene.name):
                 rows += extrapolation.rows(scene, made, snr_db, args.seed, interval_of(args.seed))
-        for pattern in progress(args.patterns, desc=scene.name) if args.study in ("pilots", "guidance") else []:
+        for pattern in progress(args.patterns,
+                                desc=scene.name) if args.study in ("pilots", "guidance") else []:
             for snr_db in args.snr:
                 rows += measure(scene, made, pattern, snr_db, args.seed, study=args.study)
         print(table([r for r in rows if r["scene"] == scene.name]), flush=True)

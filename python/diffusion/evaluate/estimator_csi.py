@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Study "csi": channels measured by a Wi-Fi card (csi_intel5300.npz, 30 carriers of a 20 MHz channel).
 
-There is no truth. What stands for it is the average of a packet's neighbours in time, each turned to the packet in
-common phase, timing and level, the packet itself left out. It holds the card's own distortion, what moved meanwhile and
-a little noise, so no estimator can reach -infinity here, and figures are comparable with each other only.
+There is no truth. What stands for it is the average of a packet's neighbours in time, each turned to the
+packet in common phase, timing and level, the packet itself left out. It holds the card's own distortion, what
+moved meanwhile and a little noise, so no estimator can reach -infinity here, and figures are comparable with
+each other only.
 
-Noise is added to the packet until the SNR is the one named (over the packet as it is, whose own noise is measured on
-its neighbours and told to the estimators with the added one); every second measured carrier, or all, are pilots; the
-error counts on all 30. "lmmse" learned from the channels that the networks were trained on, "lmmse-place" from the first
-half of this very trace: one place, three seconds. Tests are packets of the second half, 10 ms apart.
+Noise is added to the packet until the SNR is the one named (over the packet as it is, whose own noise is
+measured on its neighbours and told to the estimators with the added one); every second measured carrier, or
+all, are pilots; the error counts on all 30. "lmmse" learned from the channels that the networks were trained
+on, "lmmse-place" from the first half of this very trace: one place, three seconds. Tests are packets of the
+second half, 10 ms apart.
 """
 
 import time
@@ -24,7 +26,8 @@ SPACING = 10  # packets between tests
 
 
 def load(folder):
-    """(packets, carriers) of the strongest antenna, each of unit mean power, and the carriers' places in 64."""
+    """(packets, carriers) of the strongest antenna, each of unit mean power, and the carriers' places in
+    64."""
     path = Path(folder or ".") / "csi_intel5300.npz"
     if not path.exists():
         raise SystemExit(f"error: {path} does not exist: give the folder of the measured CSI with --data")
@@ -36,7 +39,8 @@ def load(folder):
 
 
 def turned(h, target, carriers):
-    """h (n, carriers) in the common phase, timing (a grid of 1/64 sample within +-4) and level of target (carriers,)."""
+    """h (n, carriers) in the common phase, timing (a grid of 1/64 sample within +-4) and level of target
+    (carriers,)."""
     offset = np.arange(-256, 257) / 64
     slope = np.exp(-2j * np.pi / 64 * np.outer(offset, carriers - 32))
     match = (h.conj() * target) @ slope.conj().T  # (n, offsets)
@@ -64,9 +68,11 @@ def rows(args, made, interval):
     made = {**made, "lmmse-place": place(h[:half], carriers)}
     power = np.sum(np.abs(truth) ** 2, 1)
     out = []
-    for name, pilots in (("all-30", np.arange(len(carriers))), ("every-second-15", np.arange(0, len(carriers), 2))):
+    for name, pilots in (("all-30", np.arange(len(carriers))),
+                         ("every-second-15", np.arange(0, len(carriers), 2))):
         for snr_db in [None, *args.snr]:
-            rng = np.random.default_rng([args.seed, len(pilots), 1000 if snr_db is None else int(10 * snr_db) + 2000])
+            rng = np.random.default_rng([args.seed, len(pilots),
+                                         1000 if snr_db is None else int(10 * snr_db) + 2000])
             added = 0.0 if snr_db is None else 10 ** (-snr_db / 10)
             noise = np.sqrt(added) * channels.rayleigh(rng, (len(tests), len(pilots)))
             y = (h[tests][:, pilots] + noise).astype(np.complex64)

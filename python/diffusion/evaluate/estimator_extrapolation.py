@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Study "extrapolation": all carriers of the lower part of the band are pilots, the error counts on the others only.
+"""Study "extrapolation": all carriers of the lower part of the band are pilots, the error counts on the
+others only.
 
-The networks are those of the other studies, trained for any pattern of pilots: no part of the band is special to
-them and nothing is trained for this study. LMMSE and GMM learn from the scene's class of channels, full band.
+The networks are those of the other studies, trained for any pattern of pilots: no part of the band is special
+to them and nothing is trained for this study. LMMSE and GMM learn from the scene's class of channels, full
+band.
 """
 
 import time

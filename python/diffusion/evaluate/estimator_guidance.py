@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Study "guidance": ways to bring few pilots into a diffusion model, with a score that is exact.
 
-The prior is the converged mixture of Gaussians of the baselines, whose denoiser D(x, s) = E[h | h + s n = x] and Tweedie
-covariance are closed forms: what differs between the rows is the guidance alone, not a network's quality. All are
-deterministic (DDIM, variance exploding, from x = 0 at the largest s down) and start and stop at fixed levels.
+The prior is the converged mixture of Gaussians of the baselines, whose denoiser D(x, s) = E[h | h + s n = x]
+and Tweedie covariance are closed forms: what differs between the rows is the guidance alone, not a network's
+quality. All are deterministic (DDIM, variance exploding, from x = 0 at the largest s down) and start and stop
+at fixed levels.
 
-- "score-diagonal": D corrected by its pilots with the covariance r^2 I, r^2 the mean Tweedie variance (the approximation
-  of pseudo-inverse guidance: Song et al., 2023);
-- "score-tweedie": the same with the full Tweedie covariance, s^2 dD/dx (Finzi et al., 2023; Boys et al., 2023);
-- "flow-projection": a flow from noise to channels along straight lines; every predicted channel is replaced on its pilots by
-  what was observed, weighed by the noise (projection, Martin et al., "PnP-Flow", 2024);
+- "score-diagonal": D corrected by its pilots with the covariance r^2 I, r^2 the mean Tweedie variance (the
+  approximation of pseudo-inverse guidance: Song et al., 2023);
+- "score-tweedie": the same with the full Tweedie covariance, s^2 dD/dx (Finzi et al., 2023; Boys et al.,
+  2023);
+- "flow-projection": a flow from noise to channels along straight lines; every predicted channel is replaced
+  on its pilots by what was observed, weighed by the noise (projection, Martin et al., "PnP-Flow", 2024);
 - "mixture-posterior": the exact posterior mean of the same prior: the bound for all of these;
 - beside them the pattern-conditioned, unrolled networks, and textbook SBL.
 """
@@ -31,7 +33,8 @@ class Score:
         self.inside = {}  # each component's posterior covariance, by level
 
     def __call__(self, x, s, spread=True):
-        """x (n, carriers) -> D (n, carriers), covariance (n, carriers, carriers) or its mean diagonal (n,)."""
+        """x (n, carriers) -> D (n, carriers), covariance (n, carriers, carriers) or its mean diagonal
+        (n,)."""
         turned = np.tensordot(x, self.vector.conj(), (1, 1))
         total = self.value + s**2
         log = self.log_weight - np.sum(np.log(total) + np.abs(turned) ** 2 / total, 2)
@@ -93,6 +96,7 @@ def estimators(mixture, carriers, models):
         "score-tweedie": score(prior, True),
         "flow-projection": flow(prior),
         "mixture-posterior": mixture,
-        "sbl": baselines.native("sbl", carriers, np.ones(baselines.diffusion.pilot_estimator("sbl", carriers).grid)),
+        "sbl": baselines.native("sbl", carriers,
+                                np.ones(baselines.diffusion.pilot_estimator("sbl", carriers).grid)),
         **{m: baselines.native("diffusion", 0, model=m) for m in models},
     }

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`evaluate estimator --study quantized`: pilots y = Q(h + n) of converters of 1 to 3 bits, one model for all of them.
+"""`evaluate estimator --study quantized`: pilots y = Q(h + n) of converters of 1 to 3 bits, one model for all
+of them.
 
-Every estimator is told the noise before the converter and its full scale; the mean power of a channel is 1. bussgang-lmmse,
-bussgang-genie (the channel's own covariance) and bussgang-gmm are Bussgang's linear model with the covariances of the
-training, of the latent scene, of each component; 1 bit by the arcsine law, more bits with the exact variance on the diagonal and
-the linear model beside it. qce-lmmse and qce-gmm are the same by the package qce 0.1 (PyPI), run if it is installed.
+Every estimator is told the noise before the converter and its full scale; the mean power of a channel is 1.
+bussgang-lmmse, bussgang-genie (the channel's own covariance) and bussgang-gmm are Bussgang's linear model
+with the covariances of the training, of the latent scene, of each component; 1 bit by the arcsine law, more
+bits with the exact variance on the diagonal and the linear model beside it. qce-lmmse and qce-gmm are the
+same by the package qce 0.1 (PyPI), run if it is installed.
 """
 import time
 
@@ -21,11 +23,13 @@ CLIP = {1: 1.2, 2: 1.8, 3: 2.3}
 
 def quantise(y, bits, power):
     from gnuradio import diffusion
-    return diffusion.quantizer(bits, CLIP[bits] * np.sqrt(power / 2))(y.astype(np.complex64).ravel()).reshape(y.shape)
+    return diffusion.quantizer(bits, CLIP[bits] *
+                               np.sqrt(power / 2))(y.astype(np.complex64).ravel()).reshape(y.shape)
 
 
 def bussgang(c, noise_var, bits, pilots):
-    """(filter of the channel (…, carriers, pilots), covariance of the observations) for covariances c (…, n, n)."""
+    """(filter of the channel (…, carriers, pilots), covariance of the observations) for covariances c (…, n,
+    n)."""
     from gnuradio import diffusion  # noqa: F401
     own = c[..., pilots, :][..., :, pilots] + noise_var * np.eye(len(pilots))
     power = 1 + noise_var  # what the converter's full scale was set to
@@ -79,8 +83,8 @@ def model(name, rounds):
 
 
 def qce(weights, c):
-    """The package qce's Bussgang LMMSE (one component) or GMM (several) with these covariances; None without the package.
-    c None: whether there is one."""
+    """The package qce's Bussgang LMMSE (one component) or GMM (several) with these covariances; None without
+    the package. c None: whether there is one."""
     try:
         from qce.estimators._bussgang_mixture import build_bussgang_mixture_parameters, estimate_from_component_parameters
         from qce.quantizers import ScalarQuantizer
@@ -157,7 +161,8 @@ def measure(args, scene, made, pattern, bits, snr_db, groups=5):
         pairs = np.stack([np.concatenate(error), np.sum(np.abs(scene.h) ** 2, 1)], 1)
         ratio = lambda p: 10 * np.log10(p[:, 0].sum() / p[:, 1].sum())
         low, high = metrics.bootstrap(pairs, ratio, resamples=200, seed=args.seed)
-        rows.append({"study": "quantized", "scene": scene.name, "pilots": pattern, "bits": bits, "snr_db": snr_db,
+        rows.append({"study": "quantized", "scene": scene.name, "pilots": pattern, "bits": bits,
+                     "snr_db": snr_db,
                      "estimator": name, "nmse_db": ratio(pairs), "nmse_db_low": low, "nmse_db_high": high,
                      "us_per_estimate": 1e6 * float(np.median(elapsed)), "frames": len(scene.h)})
     return rows
@@ -165,12 +170,14 @@ def measure(args, scene, made, pattern, bits, snr_db, groups=5):
 
 def table(rows):
     names = list(dict.fromkeys(r["estimator"] for r in rows))
-    lines = ["| scene | pilots | bits | SNR dB | " + " | ".join(names) + " |", "| --- " * (4 + len(names)) + "|"]
+    lines = ["| scene | pilots | bits | SNR dB | " + " | ".join(names) + " |",
+             "| --- " * (4 + len(names)) + "|"]
     for key in dict.fromkeys((r["scene"], r["pilots"], r["bits"], r["snr_db"]) for r in rows):
         values = {r["estimator"]: r["nmse_db"] for r in rows
                   if (r["scene"], r["pilots"], r["bits"], r["snr_db"]) == key}
         best = min(v for k, v in values.items() if k != "bussgang-genie")
-        text = [f"**{values[n]:.1f}**" if n in values and n != "bussgang-genie" and values[n] <= best else f"{values[n]:.1f}" if n in values else "-"
+        text = [f"**{values[n]:.1f}**" if n in values and n != "bussgang-genie" and values[n] <= best
+                else f"{values[n]:.1f}" if n in values else "-"
                 for n in names]
         lines.append(f"| {key[0]} | {key[1]} | {key[2]} | {key[3]:g} | " + " | ".join(text) + " |")
     return "\n".join(lines)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Block error rates with gr-fec's LDPC codes, at rates 1/2 and 3/4, decoded by gr-fec or, ten times quicker, by ours.
+"""Block error rates with gr-fec's LDPC codes, at rates 1/2 and 3/4, decoded by gr-fec or, ten times quicker,
+by ours.
 
-Rate 1/2: the (1800, 902) code that GNU Radio ships. Rate 3/4: GNU Radio ships none; a (3, 12)-regular (1800, 1350)
-code is drawn here from a seed, without cycles of length 4, and given to gr-fec as an alist file.
+Rate 1/2: the (1800, 902) code that GNU Radio ships. Rate 3/4: GNU Radio ships none; a (3, 12)-regular
+(1800, 1350) code is drawn here from a seed, without cycles of length 4, and given to gr-fec as an alist file.
 """
 import tempfile
 from pathlib import Path
@@ -16,7 +17,8 @@ ITERATIONS = 40
 
 
 def draw_regular(n=1800, m=450, column_weight=3, seed=34):
-    """(n, column_weight) rows of each column's ones: no two columns share two rows, row weights nearly equal."""
+    """(n, column_weight) rows of each column's ones: no two columns share two rows, row weights nearly
+    equal."""
     rng = np.random.default_rng(seed)
     weight = np.zeros(m, int)
     neighbours = [set() for _ in range(m)]
@@ -42,7 +44,8 @@ def write_alist(path, columns, m):
     n = len(columns)
     rows = [[c + 1 for c in range(n) if r in columns[c]] for r in range(m)]
     most = max(map(len, rows))
-    lines = [f"{n} {m}", f"{columns.shape[1]} {most}", " ".join(["3"] * n), " ".join(str(len(r)) for r in rows)]
+    lines = [f"{n} {m}", f"{columns.shape[1]} {most}", " ".join(["3"] * n),
+             " ".join(str(len(r)) for r in rows)]
     lines += [" ".join(str(r + 1) for r in c) for c in columns]
     lines += [" ".join(map(str, r + [0] * (most - len(r)))) for r in rows]
     path.write_text("\n".join(lines) + "\n")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Paired trials of the native waveform: the same frames, fading, Doppler and (scaled) noise at every SNR, many receivers.
+"""Paired trials of the native waveform: the same frames, fading, Doppler and (scaled) noise at every SNR,
+many receivers.
 
-No flowgraph: the modulator and the receiver of the blocks, numpy in and out. Channels: ``rayleigh`` (6 taps, powers
-exp(-k/2), drawn for every frame) and the ray-traced cities that nothing was trained on. With Doppler every tap is a
-sum of 32 waves whose angles of arrival are uniform (Clarke's model), new for every frame.
+No flowgraph: the modulator and the receiver of the blocks, numpy in and out. Channels: ``rayleigh`` (6 taps,
+powers exp(-k/2), drawn for every frame) and the ray-traced cities that nothing was trained on. With Doppler
+every tap is a sum of 32 waves whose angles of arrival are uniform (Clarke's model), new for every frame.
 """
 import time
 from dataclasses import dataclass
@@ -107,7 +108,8 @@ class Trials:
         self.clean = stream
 
     def receive(self, snr_db):
-        """The stream at this SNR: mean received power of the frames (1) over noise, in the full sampling bandwidth."""
+        """The stream at this SNR: mean received power of the frames (1) over noise, in the full sampling
+        bandwidth."""
         from gnuradio import diffusion
         rng = np.random.default_rng([self.seed, 5])
         variance = 10 ** (-snr_db / 10)
@@ -119,7 +121,8 @@ class Trials:
         return y.astype(np.complex64)
 
     def true_channel(self, i, offset, symbol):
-        """Of frame i at all carriers, for a DFT window a quarter prefix early; mid of that symbol with Doppler."""
+        """Of frame i at all carriers, for a DFT window a quarter prefix early; mid of that symbol with
+        Doppler."""
         g = self.taps_of[i]
         if g.ndim == 2:
             cp = self.setting.cp_len
@@ -130,7 +133,8 @@ class Trials:
         return np.exp(-2j * np.pi * np.outer(k, delay) / FFT) @ g
 
     def run(self, y, estimator, demapper="map", **options):
-        """One receiver on the stream y: what arrived (count,), squared error and power of the estimates, seconds."""
+        """One receiver on the stream y: what arrived (count,), squared error and power of the estimates,
+        seconds."""
         from gnuradio import diffusion
         rx = diffusion.native_receiver(cp_len=self.setting.cp_len)
         rx.set_estimator(estimator)
@@ -152,7 +156,8 @@ class Trials:
         return ok, error, seconds / self.count
 
     def error_of(self, f, i, used):
-        """|error|^2 and |h|^2 over carriers, up to one gain; over carriers and symbols where the channel moves."""
+        """|error|^2 and |h|^2 over carriers, up to one gain; over carriers and symbols where the channel
+        moves."""
         if self.taps_of[i].ndim == 1:
             h, mine = self.true_channel(i, f.sync.offset, 0)[used], np.asarray(f.channel)[used]
             gain = np.vdot(h, mine) / np.vdot(h, h)
@@ -160,7 +165,8 @@ class Trials:
         symbols = self.frame_len // self.symbol
         mine = np.asarray(f.channels if len(f.channels) else [f.channel] * symbols)[:, used]
         h = np.stack([self.true_channel(i, f.sync.offset, s)[used] for s in range(len(mine))])
-        # The receiver took the synchroniser's CFO for the carrier's: it is part of what it sees of the channel.
+        # The receiver took the synchroniser's CFO for the carrier's: it is part of what it sees of the
+        # channel.
         at = np.arange(len(mine)) * self.symbol + self.setting.cp_len + FFT // 2
         h = h * np.exp(-2j * np.pi * f.sync.cfo / FFT * at)[:, None]
         return np.sum(np.abs(mine - h) ** 2), np.sum(np.abs(h) ** 2)
@@ -168,7 +174,8 @@ class Trials:
     # ---- what knows the law of the channel ----------------------------------------------------------
 
     def known(self):
-        """(symbols, carriers) sent in frame 0's places: mask of what a receiver knows once the header is read."""
+        """(symbols, carriers) sent in frame 0's places: mask of what a receiver knows once the header is
+        read."""
         from gnuradio import diffusion
         tx = diffusion.native_modulator(cp_len=self.setting.cp_len)
         s = self.setting
@@ -189,14 +196,16 @@ class Trials:
         return np.fft.fftshift(np.fft.fft(x[index], axis=1), axes=1) / FFT * np.sqrt(52)
 
     def wiener(self, y, snr_db, frames):
-        """[(|error|^2, |h|^2)] of the Wiener filter over carriers and time that knows timing, mean delay profile, Doppler
-        and noise (that of the motion between the carriers too): the linear bound, from the same known symbols."""
+        """[(|error|^2, |h|^2)] of the Wiener filter over carriers and time that knows timing, mean delay
+        profile, Doppler and noise (that of the motion between the carriers too): the linear bound, from the
+        same known symbols."""
         from scipy.special import j0
         s, early = self.setting, self.setting.cp_len // 4
         mask, used = self.known()
         where = np.argwhere(mask)
         k, t = where[:, 1] - FFT // 2, where[:, 0]
-        power = np.mean(np.abs([g.reshape(len(g), -1)[:, 0] for g in self.taps_of]) ** 2, 0) if s.scene != "rayleigh" \
+        power = np.mean(np.abs([g.reshape(len(g), -1)[:, 0] for g in self.taps_of]) ** 2,
+                        0) if s.scene != "rayleigh" \
             else RAYLEIGH
         delay = np.arange(len(power)) + early
         per_symbol = 2 * np.pi * s.doppler * self.symbol / FFT
@@ -207,7 +216,8 @@ class Trials:
             over = (np.exp(-2j * np.pi * np.outer(unique, delay) / FFT) @ power)[back].reshape(lag.shape)
             return over * j0(per_symbol * (ta[:, None] - tb))
 
-        ici = 1 - np.mean(j0(2 * np.pi * s.doppler * np.abs(np.subtract.outer(np.arange(FFT), np.arange(FFT))) / FFT))
+        ici = 1 - np.mean(j0(2 * np.pi * s.doppler *
+                             np.abs(np.subtract.outer(np.arange(FFT), np.arange(FFT))) / FFT))
         noise = 10 ** (-snr_db / 10) * 52 / FFT + ici
         out = []
         ka, ta = np.meshgrid(used - FFT // 2, np.arange(len(mask)))

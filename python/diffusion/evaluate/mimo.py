@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measure MIMO channel estimators beside their baselines: NMSE with intervals, time per estimate.
 
-All see the same channels, pilots, noise and converters; the noise variance is known. Rows named "errors" have unknown
-gain, phase, place and coupling errors of the arrays, drawn for each channel. LMMSE (Kronecker covariance) and GMM (64
-components, circulant covariances) learn from the training channels, array errors among them as in the network's
-training. SNR is that of a receive antenna: pilots have columns of unit power, channels unit mean power.
+All see the same channels, pilots, noise and converters; the noise variance is known. Rows named "errors" have
+unknown gain, phase, place and coupling errors of the arrays, drawn for each channel. LMMSE (Kronecker
+covariance) and GMM (64 components, circulant covariances) learn from the training channels, array errors
+among them as in the network's training. SNR is that of a receive antenna: pilots have columns of unit power,
+channels unit mean power.
 
 "auto" is the model and nomp weighed by the pilots (Estimator's method "auto").
 
-Study "extrapolation": orthogonal pilots from a part of the transmit antennas only (whole columns of the array), the error
-counts on the silent ones. Study "three-clusters": the public estimators' channels (train/mimo_three_clusters.py), orthogonal
-pilots. Study "quantized": 1 to 3 bits a rail, full scale 1.2, 1.8, 2.3 standard deviations; every estimator is told what
-Estimator makes of them (Bussgang), the genie too.
+Study "extrapolation": orthogonal pilots from a part of the transmit antennas only (whole columns of the
+array), the error counts on the silent ones. Study "three-clusters": the public estimators' channels
+(train/mimo_three_clusters.py), orthogonal pilots. Study "quantized": 1 to 3 bits a rail, full scale 1.2, 1.8,
+2.3 standard deviations; every estimator is told what Estimator makes of them (Bussgang), the genie too.
 
 example:
     gr-diffusion evaluate mimo --data FOLDER --json mimo.json
@@ -31,19 +32,23 @@ from ..train import mimo_channels as channels
 from ..train import mimo_three_clusters as clusters
 
 PILOTS = {"orthogonal": 0, "full": 1, "half": 2, "quarter": 4}
-SOUNDED = {"half-array": 1 / 2, "three-quarters-array": 3 / 4}  # of the transmit antennas, study "extrapolation"
+# of the transmit antennas, study "extrapolation"
+SOUNDED = {"half-array": 1 / 2, "three-quarters-array": 3 / 4}
 STUDIES = ["pilots", "quantized", "extrapolation", "three-clusters"]
 LOADING = {1: 1.2, 2: 1.8, 3: 2.3}
 
 
 def add_arguments(parser):
-    parser.add_argument("--model", action="append", metavar="NAME", help="model(s) of one geometry (ce-mimo64x16)")
+    parser.add_argument("--model", action="append", metavar="NAME", help="model(s) of one geometry "
+                                                                         "(ce-mimo64x16)")
     parser.add_argument("--study", choices=STUDIES, default="pilots", help="what to vary (pilots)")
     parser.add_argument("--data", help="folder with mimo_upa_*.npz; none: synthetic scenes only")
-    parser.add_argument("--held-out", type=int, nargs="*", default=[4], help="masts never seen in training (4)")
+    parser.add_argument("--held-out", type=int, nargs="*", default=[4], help="masts never seen in training "
+                                                                             "(4)")
     parser.add_argument("--frames", type=int, default=100, help="channels a scene at most (100)")
     parser.add_argument(
-        "--pilots", nargs="+", default=["orthogonal", "half", "quarter"], choices=PILOTS, help="share of Nt, random QPSK"
+        "--pilots", nargs="+", default=["orthogonal", "half", "quarter"], choices=PILOTS,
+        help="share of Nt, random QPSK"
     )
     parser.add_argument("--snr", type=float, nargs="+", default=[0, 10, 20], help="SNR in dB (0 10 20)")
     parser.add_argument("--scenes", nargs="+", help="scenes to run (all)")
@@ -72,7 +77,8 @@ def scenes(args, rng, rx, tx):
     found = {k: (h, None) for k, h in found.items()}
     h, factors = channels.clusters(rng, n, rx, tx, factors=True)
     pairs = h[0].size
-    found["clusters"] = (h, channels.covariance(factors) if pairs <= 256 else None)  # the genie's would fill the memory
+    # the genie's would fill the memory
+    found["clusters"] = (h, channels.covariance(factors) if pairs <= 256 else None)
     training = np.concatenate(training)
     wrong = rng.random(len(training)) < 0.25
     training[wrong] = channels.real_array(rng, training[wrong], rx, tx)
@@ -137,7 +143,8 @@ def run(args):
     for scene, name, bits, snr_db in progress(settings, desc="mimo"):
         h, covariances = tests[scene]
         p, counted = sounding(name, rng, h.shape[2])
-        if bits:  # a DFT's columns are beams, one of which would hold all the power: turn the antennas at random
+        # a DFT's columns are beams, one of which would hold all the power: turn the antennas at random
+        if bits:
             p = p * np.exp(2j * np.pi * rng.random((len(p), 1))).astype(np.complex64)
         noise_var = 10 ** (-snr_db / 10)
         y = channels.observe(rng, h, p, noise_var)
@@ -161,7 +168,8 @@ def run(args):
             row = {
                 "study": "mimo" if args.study == "pilots" else f"mimo-{args.study}",
                 "scene": scene,
-                "pilots": name if name in SOUNDED else f"{'qpsk' if PILOTS[name] else 'orthogonal'}-{p.shape[1]}",
+                "pilots": name if name in SOUNDED
+                else f"{'qpsk' if PILOTS[name] else 'orthogonal'}-{p.shape[1]}",
                 "bits": bits,
                 "snr_db": snr_db,
                 "estimator": estimator,
@@ -202,7 +210,8 @@ def table(rows, names):
         found = {r["estimator"]: r["nmse_db"] for r in rows if key(r) == k}
         best = min(v for n, v in found.items() if n != "genie")
         cells = [
-            "" if n not in found else f"**{found[n]:.1f}**" if found[n] == best else f"{found[n]:.1f}" for n in names
+            "" if n not in found else f"**{found[n]:.1f}**" if found[n] == best else f"{found[n]:.1f}"
+            for n in names
         ]
         out.append(f"| {k[0]} | {k[1]} | {k[2]:g} | " + " | ".join(cells) + " |")
     return "\n".join(out)

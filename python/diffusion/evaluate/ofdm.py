@@ -57,7 +57,8 @@ def _has(**stage):
 
 def settings():
     return [ot.Setting(channel, bits, cfo)
-            for channel, bits in (("awgn", 0), ("awgn", 8), ("awgn", 4), ("rayleigh", 0)) for cfo in (0.0, 0.1)]
+            for channel, bits in (("awgn", 0), ("awgn", 8), ("awgn", 4), ("rayleigh", 0))
+            for cfo in (0.0, 0.1)]
 
 
 def crossing(snr, ok):
@@ -109,7 +110,8 @@ def measure(setting, args, names, table, stream_cache):
         for extra in (min(tried) - step, max(tried) + step):   # the bootstrap may cross a cell further
             at(extra)
         grid = np.array(sorted(tried))
-        results[name] = {"snr_db": grid, "ok": np.array([tried[s] for s in grid]), "seconds": seconds / len(grid)}
+        results[name] = {"snr_db": grid, "ok": np.array([tried[s] for s in grid]),
+                         "seconds": seconds / len(grid)}
     return trials, results
 
 
@@ -117,7 +119,8 @@ def summarise(results, packets, seed):
     """SNR at the target and loss to the genie with bootstrap intervals (packets resampled together)."""
     rng = np.random.default_rng([seed, 3])
     picks = [rng.integers(0, packets, packets) for _ in range(400)]
-    draws = {name: np.array([crossing(r["snr_db"], r["ok"][:, p]) for p in picks]) for name, r in results.items()}
+    draws = {name: np.array([crossing(r["snr_db"], r["ok"][:, p]) for p in picks])
+             for name, r in results.items()}
     out = {}
     for name, r in results.items():
         loss = draws[name] - draws[GENIE]
@@ -129,7 +132,8 @@ def summarise(results, packets, seed):
             "loss_interval": _interval(loss),
             "cpu_s": r["seconds"],
             "points": [{"snr_db": float(s), "packets": packets, "per": float(1 - np.mean(ok)),
-                        "wilson": metrics.wilson(int(np.sum(~ok)), packets)} for s, ok in zip(r["snr_db"], r["ok"])],
+                        "wilson": metrics.wilson(int(np.sum(~ok)), packets)}
+                       for s, ok in zip(r["snr_db"], r["ok"])],
         }
     return out
 
@@ -153,7 +157,8 @@ def detection(args):
                              "stock, threshold 0.5": float(np.mean(ot.stock_detects(trials, y, 0.5))),
                              "ours": float(np.mean(found)),
                              "ours_wilson": metrics.wilson(int(np.sum(found)), args.packets),
-                             "cfo_rms": float(np.sqrt(np.mean((cfos[found] - cfo) ** 2))) if found.any() else None})
+                             "cfo_rms": float(np.sqrt(np.mean((cfos[found] - cfo) ** 2))) if found.any()
+                             else None})
     return rows
 
 
@@ -166,7 +171,8 @@ def false_alarms(samples, seed):
         adc = diffusion.quantizer(bits, ot.CLIP.get(bits, 3.0) * np.sqrt(0.5)) if bits else None
         frames, left, chunk = 0, int(samples), 4_000_000
         for _ in progress(range(-(-left // chunk)), desc=f"noise, {bits or 'float'}"):
-            x = rng.standard_normal((min(left, chunk), 2), np.float32).view(np.complex64)[:, 0] * np.float32(0.5 ** 0.5)
+            x = rng.standard_normal((min(left, chunk), 2),
+                                    np.float32).view(np.complex64)[:, 0] * np.float32(0.5 ** 0.5)
             frames += len(sync(adc(x) if adc else x))
             left -= len(x)
         frames += len(sync.flush())
@@ -202,8 +208,10 @@ def detection_text(rows):
 def add_arguments(parser):
     common_options(parser)
     parser.add_argument("--packets", type=int, metavar="N", help="packets a point (1000; quick: 200)")
-    parser.add_argument("--quick", action="store_true", help="AWGN float and 4 bit only, few packets: a minute")
-    parser.add_argument("--range-db", type=float, default=12, metavar="DB", help="how far to look for the SNR (12)")
+    parser.add_argument("--quick", action="store_true", help="AWGN float and 4 bit only, few packets: a "
+                                                             "minute")
+    parser.add_argument("--range-db", type=float, default=12, metavar="DB",
+                        help="how far to look for the SNR (12)")
     parser.add_argument("--noise-samples", type=float, metavar="N",
                         help="noise samples searched for false frames (2e7; ten minutes at 1 Msample/s: 6e8)")
     parser.add_argument("--channel", choices=["awgn", "rayleigh"], help="loss rates in this channel only")

@@ -33,7 +33,8 @@ class Setting:
 
 
 def transmit(count, seed, length=96):
-    """count packets of digital.ofdm_tx (BPSK header, QPSK payload): waveforms (count, n), payloads (count, length)."""
+    """count packets of digital.ofdm_tx (BPSK header, QPSK payload): waveforms (count, n), payloads (count,
+    length)."""
     data = np.random.default_rng(seed).integers(0, 256, (count, length), dtype=np.uint8)
     tb = gr.top_block()
     source = blocks.vector_source_b(data.ravel().tolist())
@@ -66,7 +67,8 @@ class Trials:
         for tap in range(self.taps.shape[1]):
             at = self.starts[:, None] + tap + np.arange(n)
             stream[at] += self.sent * self.taps[:, tap:tap + 1]
-        self.clean = (stream * np.exp(2j * np.pi * setting.cfo / FFT * np.arange(self.total))).astype(np.complex64)
+        self.clean = (stream * np.exp(2j * np.pi * setting.cfo / FFT *
+                                      np.arange(self.total))).astype(np.complex64)
 
     def noise_var(self, snr_db):
         return self.power * 10 ** (-snr_db / 10)
@@ -75,7 +77,8 @@ class Trials:
         """The stream at this SNR: packet power / noise variance in the full sampling bandwidth."""
         from gnuradio import diffusion
         rng = np.random.default_rng([self.seed, 2])
-        noise = rng.standard_normal((self.total, 2), np.float32) * np.float32(np.sqrt(self.noise_var(snr_db) / 2))
+        noise = rng.standard_normal((self.total, 2),
+                                    np.float32) * np.float32(np.sqrt(self.noise_var(snr_db) / 2))
         y = self.clean + noise.view(np.complex64)[:, 0]
         if self.setting.bits:
             rail = np.sqrt((self.power + self.noise_var(snr_db)) / 2)
@@ -170,7 +173,8 @@ def our_sync(trials, y):
     right = np.clip(np.searchsorted(offsets, trials.starts), 1, max(len(offsets) - 1, 1))
     right = np.minimum(right, len(offsets) - 1)
     left = np.maximum(right - 1, 0)
-    nearest = np.where(np.abs(offsets[left] - trials.starts) <= np.abs(offsets[right] - trials.starts), left, right)
+    nearest = np.where(np.abs(offsets[left] - trials.starts) <= np.abs(offsets[right] - trials.starts), left,
+                       right)
     error = offsets[nearest] - trials.starts
     return np.abs(error) <= CP, error, cfos[nearest]
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How far soft bits may be believed: P(bit = 1) measured against what the LLR claims.
 
-A bin of the LLR holds bits whose LLR lies in it (with their sign, so the table is symmetric); "expected calibration
-error" is the mean over bits of the distance between claim and measurement, which is above 0 by chance alone: MAP's, from
-the same symbols, is what chance gives. "Scale" is the one factor on all LLRs that would maximise the GMI (1:
-calibrated); below 1 the receiver is too sure of itself."""
+A bin of the LLR holds bits whose LLR lies in it (with their sign, so the table is symmetric); "expected
+calibration error" is the mean over bits of the distance between claim and measurement, which is above 0 by
+chance alone: MAP's, from the same symbols, is what chance gives. "Scale" is the one factor on all LLRs that
+would maximise the GMI (1: calibrated); below 1 the receiver is too sure of itself."""
 import sys
 
 import numpy as np
@@ -28,7 +28,8 @@ def measure_point(rx, study, snr_db, n, n_known, seed):
     rows = []
     for name in RECEIVERS:
         noise = "estimated" if name.endswith("-estimated") else "known"
-        row = evaluation.row_of(f"calibration {study}", f"{n_known} known symbols, {noise} noise variance", snr_db, name,
+        row = evaluation.row_of(f"calibration {study}", f"{n_known} known symbols, {noise} noise variance",
+                                snr_db, name,
                                 bits, llr[name])
         scale, lo, hi = metrics.gmi_scale_interval(bits, llr[name])
         rng = np.random.default_rng(seed)
@@ -65,7 +66,8 @@ def measure_study(args, names):
         for snr in args.snr or [SNRS[rx.bits_per_symbol]]:
             rows += measure_point(rx, study, snr, args.symbols or 20000, n_known, args.seed)
         print(f"{name} {study} {n_known} known", file=sys.stderr, flush=True)
-    print("factor on the LLRs that would maximise the GMI [95%]; expected calibration error\n\n" + table(rows))
+    print("factor on the LLRs that would maximise the GMI [95%]; expected calibration error\n\n" +
+          table(rows))
     if args.plots:
         from .receiver_plots import calibration
         for file in calibration(rows, args.plots):

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Study "noise" of `evaluate receiver`: demappers in noise that is not Gaussian, from noise-only samples.
 
-Noises, as powers of E|n|^2 = 1/SNR: Gaussian; Laplacian rails; Bernoulli-Gaussian (a tenth of the samples 20 dB
-stronger); circular alpha-stable, alpha = 1.6, without a variance: its dispersion is that of Gaussian noise of 1/SNR
-(characteristic function exp(-|t|^alpha (1/(4 SNR))^(alpha/2)), which alpha = 2 makes Gaussian); a synchronous QPSK
-interferer 10 dB above a Gaussian floor.
+Noises, as powers of E|n|^2 = 1/SNR: Gaussian; Laplacian rails; Bernoulli-Gaussian (a tenth of the samples 20
+dB stronger); circular alpha-stable, alpha = 1.6, without a variance: its dispersion is that of Gaussian noise
+of 1/SNR (characteristic function exp(-|t|^alpha (1/(4 SNR))^(alpha/2)), which alpha = 2 makes Gaussian); a
+synchronous QPSK interferer 10 dB above a Gaussian floor.
 """
 import numpy as np
 from gnuradio import diffusion
@@ -17,7 +17,8 @@ from ..train.hardware import Hardware
 IMPULSES, IMPULSE_POWER, ALPHA = 0.1, 100.0, 1.6
 SNRS = (-5, 0, 5, 10, 15)
 LEARNED = (500, 3000)
-TITLES = {"law": "law known (bound)", "gaussian": "Gaussian demapper", "dnn": "DNN, trained in Gaussian noise",
+TITLES = {"law": "law known (bound)", "gaussian": "Gaussian demapper", "dnn": "DNN, trained in Gaussian "
+                                                                              "noise",
           "blanking": "clipped at 3 sigma, Gaussian", "kde": "kernel density, 3000",
           "learned-500": "NoiseLaw, 500", "learned-3000": "NoiseLaw, 3000"}
 
@@ -36,12 +37,14 @@ def laplacian(rng, n):
 
 def bernoulli(rng, n):
     """Bernoulli-Gaussian impulses."""
-    scale = np.where(rng.random(n) < IMPULSES, np.sqrt(IMPULSE_POWER), 1) / np.sqrt(1 - IMPULSES + IMPULSES * IMPULSE_POWER)
+    scale = np.where(rng.random(n) < IMPULSES, np.sqrt(IMPULSE_POWER),
+                     1) / np.sqrt(1 - IMPULSES + IMPULSES * IMPULSE_POWER)
     return circular(rng, n) * scale
 
 
 def alpha_stable(rng, n, alpha=ALPHA):
-    """Circular: sqrt(A) G, A positive stable of index alpha/2 (Kanter 1975; Samorodnitsky & Taqqu 1994, 2.5)."""
+    """Circular: sqrt(A) G, A positive stable of index alpha/2 (Kanter 1975; Samorodnitsky & Taqqu 1994,
+    2.5)."""
     a = alpha / 2
     u, e = rng.uniform(0, np.pi, n), rng.exponential(size=n)
     positive = np.sin(a * u) / np.sin(u) ** (1 / a) * (np.sin((1 - a) * u) / e) ** ((1 - a) / a)
@@ -50,10 +53,12 @@ def alpha_stable(rng, n, alpha=ALPHA):
 
 def interferer(rng, n):
     """Synchronous QPSK of unknown symbols over a Gaussian floor."""
-    return (np.exp(1j * np.pi * (rng.integers(0, 4, n) / 2 + 0.25)) + np.sqrt(0.1) * circular(rng, n)) / np.sqrt(1.1)
+    return (np.exp(1j * np.pi * (rng.integers(0, 4, n) / 2 + 0.25)) + np.sqrt(0.1) *
+            circular(rng, n)) / np.sqrt(1.1)
 
 
-NOISES = {"gaussian": gaussian, "laplacian": laplacian, "bernoulli-gaussian": bernoulli, "alpha-stable": alpha_stable,
+NOISES = {"gaussian": gaussian, "laplacian": laplacian, "bernoulli-gaussian": bernoulli,
+          "alpha-stable": alpha_stable,
           "qpsk-interferer": interferer}
 
 
@@ -115,7 +120,8 @@ def measure_point(rx, noise, snr_db, n, seed, dnn=None):
     # A limiter in front of the Gaussian demapper: the usual remedy against impulses.
     level = np.abs(points.real).max() + limit
     receivers["blanking"] = lambda z: baselines.bit_llr(
-        -np.abs((np.clip(z.real, -level, level) + 1j * np.clip(z.imag, -level, level))[:, None] - points) ** 2 / noise_var)
+        -np.abs((np.clip(z.real, -level, level) + 1j * np.clip(z.imag, -level, level))[:, None] -
+                points) ** 2 / noise_var)
     # The kernel estimate costs thousands of exponentials a symbol: on a tenth of the symbols.
     density = kernel_density(alone)
     for k in LEARNED:
@@ -130,7 +136,8 @@ def measure_point(rx, noise, snr_db, n, seed, dnn=None):
         llr = np.concatenate([f(y[a:min(a + chunk, count)]) for a in range(0, count, chunk)])
         ber, lo, hi = metrics.ber(bits[:count], llr)
         gains = metrics.gmi_samples(bits[:count], llr)
-        rows.append({"study": "noise", "setting": noise, "snr_db": snr_db, "receiver": name, "ber": ber, "ber_lo": lo,
+        rows.append({"study": "noise", "setting": noise, "snr_db": snr_db, "receiver": name, "ber": ber,
+                     "ber_lo": lo,
                      "ber_hi": hi, "gmi": float(gains.mean()),
                      "gmi_half": float(metrics.Z95 * gains.std() / np.sqrt(count))})
     return rows
@@ -143,7 +150,8 @@ def measure(rx, n, seed, snrs=SNRS, with_dnn=True, noises=tuple(NOISES)):
         from ..baselines import dnn_demapper
         dnn = dnn_demapper.train(Hardware(), rx.constellation, seed=seed)
     jobs = [(noise, snr) for noise in noises for snr in snrs]
-    return [row for noise, snr in progress(jobs, desc="noise") for row in measure_point(rx, noise, snr, n, seed, dnn)]
+    return [row for noise, snr in progress(jobs, desc="noise")
+            for row in measure_point(rx, noise, snr, n, seed, dnn)]
 
 
 def table(rows, noise):
@@ -153,7 +161,8 @@ def table(rows, noise):
     lines = ["| SNR dB | " + " | ".join(TITLES[k] for k in names) + " |", "| --- |" + " --- |" * len(names)]
     for snr in sorted({r["snr_db"] for r in rows}):
         cells = {r["receiver"]: r for r in rows if r["snr_db"] == snr}
-        lines.append(f"| {snr:g} | " + " | ".join(f"{cells[k]['gmi']:.3f} +- {cells[k]['gmi_half']:.3f}" for k in names) + " |")
+        lines.append(f"| {snr:g} | " + " | ".join(f"{cells[k]['gmi']:.3f} +- {cells[k]['gmi_half']:.3f}"
+                                                  for k in names) + " |")
     return "\n".join(lines)
 
 
@@ -162,12 +171,14 @@ def plot(rows, path):
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    figure, axes = pyplot.subplots(1, len(NOISES), figsize=(3.2 * len(NOISES), 3.2), layout="constrained", sharey=True)
+    figure, axes = pyplot.subplots(1, len(NOISES), figsize=(3.2 * len(NOISES), 3.2), layout="constrained",
+                                   sharey=True)
     for axis, noise in zip(axes, NOISES):
         own = [r for r in rows if r["setting"] == noise]
         for name in [k for k in TITLES if any(r["receiver"] == k for r in own) and k != "learned-500"]:
             line = sorted((r["snr_db"], r["gmi"]) for r in own if r["receiver"] == name)
-            axis.plot(*zip(*line), marker="o", ms=3, lw=2 if name.startswith("learned") else 1, label=TITLES[name],
+            axis.plot(*zip(*line), marker="o", ms=3, lw=2 if name.startswith("learned") else 1,
+                      label=TITLES[name],
                       ls="--" if name == "law" else "-", color=f"C{list(TITLES).index(name)}",
                       zorder=3 if name == "law" else 2)
         axis.set(title=noise, xlabel="SNR, dB")
@@ -189,7 +200,8 @@ def measure_study(args, names):
                        "or pip install torch safetensors") from None
     rows = []
     for name in names if args.model else ["rx-qam16"]:
-        own = measure(diffusion.Receiver(name), args.symbols or 200000, args.seed, args.snr if args.snr else SNRS)
+        own = measure(diffusion.Receiver(name), args.symbols or 200000, args.seed,
+                      args.snr if args.snr else SNRS)
         rows += [{"model": name, **row} for row in own]
         if args.plots:
             plot(own, args.plots / f"noise-{name}.png")

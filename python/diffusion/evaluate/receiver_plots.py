@@ -3,9 +3,11 @@
 import numpy as np
 
 STYLE = {"map": ("black", "-", 3), "linear": ("0.55", "--", 1.5), "class-gaussian": ("tab:green", "-", 1.2),
-         "post-distorter": ("tab:brown", ":", 1.5), "dnn": ("tab:purple", "-", 1.2), "fit": ("tab:blue", "-", 1.5),
+         "post-distorter": ("tab:brown", ":", 1.5), "dnn": ("tab:purple", "-", 1.2),
+         "fit": ("tab:blue", "-", 1.5),
          "ddpm-T": ("tab:red", "-", 1.5), "ddpm-matched": ("tab:orange", "-", 1.5),
-         "ddim-matched": ("gold", "-", 1.5), "fit-alone": ("tab:cyan", "-", 1.2), "law": ("tab:pink", "--", 1.2)}
+         "ddim-matched": ("gold", "-", 1.5), "fit-alone": ("tab:cyan", "-", 1.2),
+         "law": ("tab:pink", "--", 1.2)}
 
 
 def _figure(columns, height=4.2):
@@ -70,7 +72,8 @@ def calibration(rows, folder):
     """Measured log odds over claimed LLR, one panel a constellation, S2-3bit; returns the files written."""
     from .receiver import TITLES
     order = ["rx-bpsk", "rx-qpsk", "rx-qam16", "rx-qam64", "rx-qam256"]
-    names = sorted(dict.fromkeys(r["model"] for r in rows), key=lambda n: order.index(n) if n in order else len(order))
+    names = sorted(dict.fromkeys(r["model"] for r in rows), key=lambda n: order.index(n) if n in order
+                   else len(order))
     known = rows[0]["setting"].split()[0]
     some = [r for r in rows if r["study"] == "calibration S2-3bit" and r["setting"].split()[0] == known]
     plt, figure, axes = _figure(len(names), 4.4)
@@ -80,12 +83,15 @@ def calibration(rows, folder):
         for shift, name in ((-0.06, "map"), (0, "fit"), (0.06, "class-gaussian"), (0.12, "linear")):
             for r in (r for r in some if r["model"] == model and r["receiver"] == name):
                 bins = np.array(r["reliability"])
-                bins = bins[(bins[:, 0] > 50) & (bins[:, 2] < 1) & (bins[:, 2] > 0) & (bins[:, 1] < 1 - 1e-12)]
+                bins = bins[(bins[:, 0] > 50) & (bins[:, 2] < 1) & (bins[:, 2] > 0) &
+                            (bins[:, 1] < 1 - 1e-12)]
                 x, y = odds(bins[:, 1]), odds(bins[:, 2])
-                low, high = odds(np.clip(bins[:, 3], 1e-9, 1 - 1e-9)), odds(np.clip(bins[:, 4], 1e-9, 1 - 1e-9))
+                low, high = odds(np.clip(bins[:, 3], 1e-9,
+                                         1 - 1e-9)), odds(np.clip(bins[:, 4], 1e-9, 1 - 1e-9))
                 axis.errorbar(x + shift, y, [y - low, high - y], fmt="o-", ms=3, lw=1, color=STYLE[name][0],
                               label=TITLES[name])
-        axis.set(title=f"{model}, S2 with 3 bits, {known} known", xlabel="claimed LLR", ylabel="measured log odds",
+        axis.set(title=f"{model}, S2 with 3 bits, {known} known", xlabel="claimed LLR",
+                 ylabel="measured log odds",
                  xlim=(0, 9), ylim=(-0.5, 9))
         axis.grid(alpha=0.3)
     axes[0][0].legend(fontsize=7)

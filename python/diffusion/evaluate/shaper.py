@@ -3,10 +3,11 @@
 
 Studies: awgn (16-, 64-, 256-QAM), impaired (64-QAM through PA, phase noise and ADC), length (rate loss of
 the matcher), literature (16- and 64-QAM: noise at the link's SNR, reverse process, histogram; AWGN and
-Laplacian noise), coded (what arrives: amplitude shaping around an LDPC code against uniform with the best code),
-blackbox (the pmf found from samples of a link alone, judged by its law), geometric (trained points, with and without a
-pmf, AWGN), speed (of the matchers). mi_bits: I(X;Y) by quadrature (Laplacian: Monte Carlo); net_rate: mi_bits less the rate loss of the matcher at --block symbols, what an
-ideal code behind it would deliver.
+Laplacian noise), coded (what arrives: amplitude shaping around an LDPC code against uniform with the best
+code), blackbox (the pmf found from samples of a link alone, judged by its law), geometric (trained points,
+with and without a pmf, AWGN), speed (of the matchers). mi_bits: I(X;Y) by quadrature (Laplacian: Monte
+Carlo); net_rate: mi_bits less the rate loss of the matcher at --block symbols, what an ideal code behind it
+would deliver.
 
 example:
     gr-diffusion evaluate shaper --json shaper.json --plots plots
@@ -42,7 +43,8 @@ def rate_loss(pmf, class_of, length):
 
 def row(study, setting, snr_db, scheme, mi, best, loss=0.0, **more):
     return {"study": study, "setting": setting, "snr_db": round(float(snr_db), 2), "scheme": scheme,
-            "mi_bits": float(mi), "percent_of_ba": 100 * float(mi) / best if best else None, "net_rate": float(mi - loss), **more}
+            "mi_bits": float(mi), "percent_of_ba": 100 * float(mi) / best if best else None,
+            "net_rate": float(mi - loss), **more}
 
 
 def awgn(step, block):
@@ -102,7 +104,8 @@ def impaired(block, snrs=(10, 12, 15, 17, 20), phases=(0, 3, 6), bits=(3, 4, 5, 
             model.code(snr, hardware).rate_loss, drive=drive)
         plain = model.pmf(snr)
         drive = link._best_drive(lambda d: link.information(plain, d))
-        add("diffusion, hardware unknown", link.information(plain, drive), best, model.code(snr).rate_loss, drive=drive)
+        add("diffusion, hardware unknown", link.information(plain, drive), best, model.code(snr).rate_loss,
+            drive=drive)
     return rows
 
 
@@ -139,13 +142,14 @@ def length(lengths=(64, 128, 256, 512, 1024, 2048, 4096, 8192)):
 
 
 def speed(seed, lengths=(64, 1024, 8192), seconds=0.3):
-    """[{matcher, classes, length, encode and decode in Msym/s}] of the matcher alone, one thread, CPU time, best of the
-    runs."""
+    """[{matcher, classes, length, encode and decode in Msym/s}] of the matcher alone, one thread, CPU time,
+    best of the runs."""
     import time
     from .. import distribution_matcher, quantize_composition, sphere_matcher
 
     rng, out = np.random.default_rng(seed), []
-    for kind, classes in (("ccdm", 3), ("ccdm", 10), ("ccdm", 36), ("ccdm", 256), ("ess", 4), ("ess", 16), ("ess", 64)):
+    for kind, classes in (("ccdm", 3), ("ccdm", 10), ("ccdm", 36), ("ccdm", 256), ("ess", 4), ("ess", 16),
+                          ("ess", 64)):
         for n in lengths:
             if kind == "ccdm":
                 pmf = np.exp(-3 * np.linspace(0, 1, classes) ** 2)
@@ -214,7 +218,8 @@ def summary(rows):
     gains = gain_db(rows)
     for name, gain in gains.items():
         out[f"net gain {name}"] = {"max_db": max(gain.values()),
-                                   **{f"at_{s}_db": round(gain[s], 3) for s in (8.0, 10.0, 12.0, 14.0, 16.0, 18.0)
+                                   **{f"at_{s}_db": round(gain[s], 3)
+                                      for s in (8.0, 10.0, 12.0, 14.0, 16.0, 18.0)
                                       if s in gain}}
     return out
 
@@ -259,7 +264,8 @@ def run(args):
 
 
 def _text(v):
-    return " / ".join(f"{x:.3f}" for x in v) if isinstance(v, list) else f"{v:.3f}" if isinstance(v, float) else v
+    return " / ".join(f"{x:.3f}"
+                      for x in v) if isinstance(v, list) else f"{v:.3f}" if isinstance(v, float) else v
 
 
 def show(rows):
@@ -274,7 +280,8 @@ def show(rows):
             lines.setdefault((r["setting"], r["snr_db"]), {})[r["scheme"]] = r
         if lines:
             value = "net_rate" if study == "length" else "mi_bits"
-            print(f"\n{study} ({value})\n{'setting':<34}{'SNR dB':>7}  " + "  ".join(f"{s:>17}" for s in schemes))
+            print(f"\n{study} ({value})\n{'setting':<34}{'SNR dB':>7}  " +
+                  "  ".join(f"{s:>17}" for s in schemes))
         for (setting, snr), cells in lines.items():
             print(f"{setting:<34}{snr:>7.1f}  " + "  ".join(
                 f"{cells[s][value]:>17.4f}" if s in cells else " " * 17 for s in schemes))

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The papers' DNN benchmark: a trainable constellation and a neural demapper, trained together over the whole SNR range.
+"""The papers' DNN benchmark: a trainable constellation and a neural demapper, trained together over the whole
+SNR range.
 
-After Stark, Ait Aoudia and Hoydis (2019): a network turns the SNR into M points and their pmf, another one turns (y, SNR) into
-the posterior of the symbol; both climb H(X) - cross-entropy, which is at most I(X;Y), so the demapper's rate on fresh
-noise is one that is achieved. The expectation over the symbols is a sum, not a sampled one: no Gumbel trick is needed.
-Variants: "geometric" (points, equally likely), "joint" (points and pmf). Two rates are given: what the demapper reaches, and
-what the same constellation carries with the true law (MAP).
+After Stark, Ait Aoudia and Hoydis (2019): a network turns the SNR into M points and their pmf, another one
+turns (y, SNR) into the posterior of the symbol; both climb H(X) - cross-entropy, which is at most I(X;Y), so
+the demapper's rate on fresh noise is one that is achieved. The expectation over the symbols is a sum, not a
+sampled one: no Gumbel trick is needed. Variants: "geometric" (points, equally likely), "joint" (points and
+pmf). Two rates are given: what the demapper reaches, and what the same constellation carries with the true
+law (MAP).
 """
 import math
 
@@ -43,7 +45,8 @@ class Autoencoder:
         torch.set_num_threads(1)
         torch.manual_seed(seed)
         self.size, self.noise, self.joint, self.snr_db = size, noise, variant == "joint", snr_db
-        self.mapper = nn.Sequential(nn.Linear(1, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 3 * size))
+        self.mapper = nn.Sequential(nn.Linear(1, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(),
+                                    nn.Linear(64, 3 * size))
         self.demapper = nn.Sequential(nn.Linear(3, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(),
                                       nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, size))
         with torch.no_grad():  # starts as square QAM
@@ -73,8 +76,8 @@ class Autoencoder:
         return points / power.sqrt()[:, None, None], log_p
 
     def _rate(self, snr, draws, loss=False):
-        """(B,) rate of the demapper in bits, on fresh noise, draws a symbol; loss: what it loses to the true posterior on
-        the same samples instead."""
+        """(B,) rate of the demapper in bits, on fresh noise, draws a symbol; loss: what it loses to the true
+        posterior on the same samples instead."""
         import torch
 
         points, log_p = self._constellation(snr)
@@ -88,16 +91,19 @@ class Autoencoder:
         y = points[:, :, None] + sigma * noise
         if loss:
             off = y[:, :, :, None] - points[:, None, None]
-            far = (off ** 2).sum(-1) / (2 * sigma ** 2) if self.noise == "AWGN" else off.abs().sum(-1) * math.sqrt(2) / sigma
+            far = (off ** 2).sum(-1) / (2 *
+                                        sigma ** 2) if self.noise == "AWGN" else off.abs().sum(-1) * math.sqrt(2) / sigma
             log_true = torch.log_softmax(log_p[:, None, None] - far, -1)
-        # Scaled so that neither noise nor points grow beyond a few units; with the SNR they are the same information.
+        # Scaled so that neither noise nor points grow beyond a few units; with the SNR they are the same
+        # information.
         y = y / (1 + sigma ** 2).sqrt()
         level = (snr / 20)[:, None, None, None].expand(*shape[:3], 1)
         log_q = torch.log_softmax(self.demapper(torch.cat([y, level], -1)), -1)
         at = torch.arange(self.size)[None, :, None, None].expand(*shape[:3], 1)
         own = torch.gather(log_q, -1, at)[..., 0].mean(-1)
         if loss:
-            return (log_p.exp() * (torch.gather(log_true, -1, at)[..., 0].mean(-1) - own)).sum(-1) / math.log(2)
+            return (log_p.exp() * (torch.gather(log_true, -1, at)[..., 0].mean(-1) -
+                                   own)).sum(-1) / math.log(2)
         return (log_p.exp() * (own - log_p)).sum(-1) / math.log(2)
 
     def constellation(self, snr_db):
@@ -110,18 +116,20 @@ class Autoencoder:
         return points[0].double().numpy() @ [1, 1j], pmf / pmf.sum()
 
     def loss(self, snr_db, draws=40000, seed=7):
-        """Bits per symbol that the demapper loses to the true posterior, on noise never seen; with the constellation's I(X;Y)
-        that is its rate, far more sharply than by its own mean."""
+        """Bits per symbol that the demapper loses to the true posterior, on noise never seen; with the
+        constellation's I(X;Y) that is its rate, far more sharply than by its own mean."""
         import torch
 
         torch.manual_seed(seed)
         with torch.no_grad():
-            parts = [float(self._rate(torch.tensor([float(snr_db)]), 100, loss=True)) for _ in range(max(1, draws // (100 * self.size)))]
+            parts = [float(self._rate(torch.tensor([float(snr_db)]), 100, loss=True))
+                     for _ in range(max(1, draws // (100 * self.size)))]
         return float(np.mean(parts))
 
 
 def geometric(seed, steps=2500, snrs=range(0, 21, 2)):
-    """Rows of study geometric: geometric, probabilistic and both together, AWGN, 16 and 64 points; the true law (MAP)."""
+    """Rows of study geometric: geometric, probabilistic and both together, AWGN, 16 and 64 points; the true
+    law (MAP)."""
     from .. import Shaper
     from ..baselines import shaper as baseline
     from ..square_grid import rail_levels
@@ -130,12 +138,15 @@ def geometric(seed, steps=2500, snrs=range(0, 21, 2)):
     rows = []
     for name, bits in (("qam16", 4), ("qam64", 6)):
         levels, model = rail_levels(1 << bits // 2), Shaper(f"ps-{name}", 4096)
-        nets = {v: Autoencoder(1 << bits, variant=v, seed=seed, steps=steps, snr_db=(0.0, 20.0)) for v in ("geometric", "joint")}
+        nets = {v: Autoencoder(1 << bits, variant=v, seed=seed, steps=steps, snr_db=(0.0, 20.0))
+                for v in ("geometric", "joint")}
         for snr in snrs:
             best = baseline.blahut_arimoto_awgn(levels, snr)[0]
-            add = lambda scheme, mi, **more: rows.append(row("geometric", f"{name} AWGN", snr, scheme, mi, best, **more))
+            add = lambda scheme, mi, **more: rows.append(row("geometric", f"{name} AWGN", snr, scheme, mi,
+                                                             best, **more))
             add("uniform", baseline.mi_uniform(levels, snr))
-            add("probabilistic", baseline.mi_awgn_square(levels, model.pmf(snr).reshape(levels.size, -1), snr))
+            add("probabilistic", baseline.mi_awgn_square(levels, model.pmf(snr).reshape(levels.size, -1),
+                                                         snr))
             for variant, net in nets.items():
                 mi = information(*net.constellation(snr), snr)
                 add("both" if variant == "joint" else variant, mi, demapper_bits=mi - net.loss(snr))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Study blackbox: Shaper.fit on samples of links whose law it is not told, judged by the true law.
 
-What fit() sees are 64-QAM symbols, equally likely, at several levels, and what comes out. The rates in mi_bits are those
-of the pmfs it found under the true law (quadrature; Laplacian noise: Monte Carlo), estimated_bits what it believed from
-held-out samples. Beside them the optimum that knows the law.
+What fit() sees are 64-QAM symbols, equally likely, at several levels, and what comes out. The rates in
+mi_bits are those of the pmfs it found under the true law (quadrature; Laplacian noise: Monte Carlo),
+estimated_bits what it believed from held-out samples. Beside them the optimum that knows the law.
 """
 import numpy as np
 
@@ -38,8 +38,10 @@ def impaired(snr_db, phase_noise_deg, adc_bits):
     def receive(x, rng):
         turn = np.deg2rad(phase_noise_deg) * rng.standard_normal(x.size)
         noise = rng.standard_normal(x.size) + 1j * rng.standard_normal(x.size)
-        return quantizer(adc_bits, full_scale)((amplify(x) * np.exp(1j * turn) + link.sigma * noise).astype(np.complex64))
-    return receive, "free", link.information, {"uniform": link.uniform()[0], "maxwell-boltzmann": link.maxwell_boltzmann()[0],
+        return quantizer(adc_bits, full_scale)((amplify(x) * np.exp(1j * turn) + link.sigma *
+                                                noise).astype(np.complex64))
+    return receive, "free", link.information, {"uniform": link.uniform()[0],
+                                               "maxwell-boltzmann": link.maxwell_boltzmann()[0],
                                                "blahut-arimoto": link.best()[0]}
 
 
@@ -56,7 +58,9 @@ def laplacian(snr_db):
         return mi_laplace(points, pmf, snr_db + 10 * np.log10(level ** 2 * (pmf @ np.abs(points) ** 2)))
     laws = [np.exp(-a * np.abs(points) ** 2) for a in np.linspace(0, 2, 21)]
     return receive, 1.0, rate, {"uniform": rate(np.full(64, 1 / 64), 1.0),
-                                "maxwell-boltzmann": max(rate(p / p.sum(), (p.sum() / (p @ np.abs(points) ** 2)) ** 0.5) for p in laws)}
+                                "maxwell-boltzmann": max(rate(p / p.sum(),
+                                                              (p.sum() / (p @ np.abs(points) ** 2)) ** 0.5)
+                                                         for p in laws)}
 
 
 LINKS = {"AWGN": (awgn, (12.0,)), "AWGN, nothing to gain": (awgn, (24.0,)),
@@ -74,7 +78,8 @@ def blackbox(seed, symbols=SYMBOLS, links=LINKS):
     for name, (make, arguments) in progress(links.items(), desc="blackbox"):
         rng = np.random.default_rng([seed, len(rows)])
         receive, power, rate, truth = make(*arguments)
-        level = np.resize(np.array(LEVELS) if power != "free" else np.geomspace(0.7, 2.0, len(LEVELS)), symbols)
+        level = np.resize(np.array(LEVELS) if power != "free" else np.geomspace(0.7, 2.0, len(LEVELS)),
+                          symbols)
         x = level * points[rng.integers(0, 64, symbols)]
         fitted = shaper.fit(x, receive(x, rng), level, power, seed=seed)
         best = truth.get("blahut-arimoto")
@@ -83,7 +88,8 @@ def blackbox(seed, symbols=SYMBOLS, links=LINKS):
             rows.append(row("blackbox", setting, arguments[0], f"{scheme}, law known", bits, best))
         for scheme, s in fitted.schemes.items():
             kept = scheme == fitted.choice
-            rows.append(row("blackbox", setting, arguments[0], f"{scheme}, from samples", rate(s.pmf, s.level), best,
+            rows.append(row("blackbox", setting, arguments[0], f"{scheme}, from samples",
+                            rate(s.pmf, s.level), best,
                             fitted.code.rate_loss if kept else 0.0, kept=kept, estimated_bits=s.bits,
                             interval=[s.low, s.high], level=s.level, law=fitted.law))
         rows[-1]["reason"] = fitted.reason

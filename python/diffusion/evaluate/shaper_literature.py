@@ -5,8 +5,9 @@ Algorithm: put Gaussian noise of the link's SNR on uniform QAM symbols, run the 
 that constellation, take the histogram of the nearest points as the pmf. Here with (a) the exact denoiser of
 the unshaped constellation and (b) a trained epsilon network; both ancestral, from the step that matches the
 SNR. With the exact reverse process the symbols return to the law they came from, the uniform one: what
-(a) and (b) shape, they shape by the error of finitely many steps and of the network. And (c) the papers' benchmark: a
-trainable constellation (points and pmf) with a neural demapper, for the noise at hand (shaper_autoencoder.py).
+(a) and (b) shape, they shape by the error of finitely many steps and of the network. And (c) the papers'
+benchmark: a trainable constellation (points and pmf) with a neural demapper, for the noise at hand
+(shaper_autoencoder.py).
 """
 import numpy as np
 
@@ -85,7 +86,8 @@ def histogram(epsilon, points, snr_db, n, seed):
 
 
 def dnn_rows(name, bits, seed, steps=2500, snrs=SNRS):
-    """The papers' DNN benchmark, trained for the noise it meets: its demapper's rate, and its constellation with MAP."""
+    """The papers' DNN benchmark, trained for the noise it meets: its demapper's rate, and its constellation
+    with MAP."""
     from ..baselines import shaper as baseline
     from ..cli.common import progress
     from ..square_grid import rail_levels
@@ -99,13 +101,15 @@ def dnn_rows(name, bits, seed, steps=2500, snrs=SNRS):
             best = baseline.blahut_arimoto_awgn(levels, snr)[0] if noise == "AWGN" else None
             points, pmf = net.constellation(snr)
             mi = information(points, pmf, snr) if best else mi_laplace(points, pmf, snr, seed=seed)
-            rows.append(row("literature", f"{name} {noise}", snr, "DNN, its demapper", mi - net.loss(snr), best))
+            rows.append(row("literature", f"{name} {noise}", snr, "DNN, its demapper", mi - net.loss(snr),
+                            best))
             rows.append(row("literature", f"{name} {noise}", snr, "DNN, MAP", mi, best))
     return rows
 
 
 def mi_laplace(points, pmf, snr_db, n=100000, seed=1):
-    """I(X;Y), bits, with Laplacian noise per rail of the same variance, by Monte Carlo through the true law."""
+    """I(X;Y), bits, with Laplacian noise per rail of the same variance, by Monte Carlo through the true
+    law."""
     from ..metrics import mutual_information_samples
 
     rng = np.random.default_rng(seed)
@@ -133,13 +137,15 @@ def literature(seed, n=20000, snrs=SNRS, steps=2500):
             rail, best = (baseline.blahut_arimoto_awgn(levels, snr)[i] for i in (1, 0))
             mb = baseline.maxwell_boltzmann(levels, snr)[1]
             pmfs = {"uniform": np.full(points.size, 1 / points.size),
-                    "maxwell-boltzmann": np.outer(mb, mb).ravel(), "blahut-arimoto": np.outer(rail, rail).ravel(),
+                    "maxwell-boltzmann": np.outer(mb, mb).ravel(),
+                    "blahut-arimoto": np.outer(rail, rail).ravel(),
                     "diffusion": model.pmf(snr)}
             pmfs.update({k: histogram(f, points, snr, n, seed) for k, f in networks.items()})
             for scheme, pmf in pmfs.items():
                 mi = baseline.mi_awgn_square(levels, pmf.reshape(levels.size, -1), snr)
                 rows.append(row("literature", f"{name} AWGN", snr, scheme, mi, best))
-            for scheme, pmf in pmfs.items():  # pmfs made for AWGN, used as they are: no optimum to compare with
+            # pmfs made for AWGN, used as they are: no optimum to compare with
+            for scheme, pmf in pmfs.items():
                 mi = mi_laplace(points, pmf, snr, seed=seed)
                 rows.append(row("literature", f"{name} Laplacian", snr, scheme, mi, None))
             rows.append(row("literature", f"{name} AWGN", snr, "capacity", baseline.capacity(snr), best))

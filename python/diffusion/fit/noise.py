@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Learn the law of a receiver's noise from a recording without a signal.
 
-The capture is a SigMF recording (.sigmf-meta, its -data beside it), an npz file with an array `noise` (or with one
-array alone), or raw complex64 samples (.cf32, .fc32). Give symbols as the demapper gets them: after the equaliser, with
-the gain that makes the signal's power 1; --gain scales what was recorded. The law goes to a JSON file that
-Receiver.with_noise() and Receiver.fit(..., noise=) take.
+The capture is a SigMF recording (.sigmf-meta, its -data beside it), an npz file with an array `noise` (or
+with one array alone), or raw complex64 samples (.cf32, .fc32). Give symbols as the demapper gets them: after
+the equaliser, with the gain that makes the signal's power 1; --gain scales what was recorded. The law goes to
+a JSON file that Receiver.with_noise() and Receiver.fit(..., noise=) take.
 
 example:
     gr-diffusion fit noise quiet.sigmf-meta -o noise-lab.json
@@ -25,7 +25,8 @@ def add_arguments(parser):
     parser.add_argument("-o", "--output", type=Path, required=True, help="JSON file for the law")
     parser.add_argument("--gain", type=float, default=1.0, metavar="FACTOR",
                         help="amplitude factor that brings the signal to power 1 (1)")
-    parser.add_argument("--samples", type=int, default=MOST, metavar="N", help=f"use at most N samples ({MOST})")
+    parser.add_argument("--samples", type=int, default=MOST, metavar="N", help=f"use at most N samples "
+                                                                               f"({MOST})")
     common_options(parser)
 
 
@@ -78,8 +79,8 @@ def run(args):
     gain = float((law.log_density(used).mean() - gaussian) / np.log(2))
     args.output.parent.mkdir(parents=True, exist_ok=True)
     law.save(args.output)
-    print(f"{law.choice}: {law.components} Gaussians from {law.samples} samples, E|n|^2 = {law.noise_var:.4g}; "
-          f"{gain:.3f} bit a sample likelier than circular Gaussian noise")
+    print(f"{law.choice}: {law.components} Gaussians from {law.samples} samples, E|n|^2 = "
+          f"{law.noise_var:.4g}; {gain:.3f} bit a sample likelier than circular Gaussian noise")
     print(f"wrote {args.output}")
     write_json(args.json, {"choice": law.choice, "components": law.components, "samples": law.samples,
                            "noise_var": law.noise_var, "bits_over_gaussian": gain})

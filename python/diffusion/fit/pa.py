@@ -31,7 +31,8 @@ def add_arguments(parser):
     parser.add_argument("--order", type=int, nargs="+", default=[1, 3, 5, 7], metavar="N",
                         help="numbers of envelope powers |x|^0, |x|^1, ... to try (1 3 5 7)")
     parser.add_argument("--cross", type=int, nargs="+", default=[0], metavar="N",
-                        help="envelope lags before and after a sample to try, generalised memory polynomial (0)")
+                        help="envelope lags before and after a sample to try, generalised memory polynomial "
+                             "(0)")
     parser.add_argument("--margin", type=float, default=0.1, metavar="DB",
                         help="the smallest model within this of the best validation NMSE is kept (0.1 dB)")
     parser.add_argument("--source", default="", help="where the measurement is from, kept in the file")
@@ -56,12 +57,12 @@ def load(path):
         edges = [0, int(0.6 * n), int(0.8 * n), n]
         data = {s: (arrays["input"][a:b], arrays["output"][a:b]) for s, a, b in zip(SPLITS, edges, edges[1:])}
     else:
-        raise JobError(f"{path} has {', '.join(arrays) or 'nothing'}; it needs train_input, train_output, ... "
-                       "or input and output")
+        raise JobError(f"{path} has {', '.join(arrays) or 'nothing'}; it needs train_input, train_output, "
+                       "... or input and output")
     for split, (x, y) in data.items():
         if x.shape != y.shape or x.ndim != 1 or x.size < 10 * MAX_LAG:
-            raise JobError(f"{path}: {split} input {x.shape} and output {y.shape} must be equally long rows of "
-                           f"at least {10 * MAX_LAG} samples")
+            raise JobError(f"{path}: {split} input {x.shape} and output {y.shape} must be equally long rows "
+                           f"of at least {10 * MAX_LAG} samples")
         if not (np.isfinite(x).all() and np.isfinite(y).all() and np.any(x) and np.any(y)):
             raise JobError(f"{path}: {split} samples must be finite and not all zero")
     rate = arrays.get("fs_hz")
@@ -73,7 +74,8 @@ def branch_list(taps, order, cross):
     """[(delay, envelope_delay, number of coefficients)] of a (generalised) memory polynomial."""
     branches = [(q, 0, order) for q in range(taps)]
     for q in range(taps):  # |x|^0 of a cross term would repeat the plain one, and is left at 0
-        branches += [(q, e, order) for e in range(-cross, cross + 1) if e and 0 <= q + e <= MAX_LAG and order > 1]
+        branches += [(q, e, order) for e in range(-cross, cross + 1) if e and 0 <= q + e <= MAX_LAG
+                     and order > 1]
     return branches
 
 
@@ -85,7 +87,8 @@ def basis(x, branches, saturation):
         for k in range(1 if envelope else 0, order):
             unit = np.zeros(k + 1)
             unit[k] = 1
-            columns.append(diffusion.power_amplifier.memory_polynomial([(delay, envelope, unit)], saturation)(x))
+            columns.append(diffusion.power_amplifier.memory_polynomial([(delay, envelope, unit)],
+                                                                       saturation)(x))
     return np.stack(columns, 1).astype(complex)
 
 
@@ -105,7 +108,8 @@ def nmse(x, y, branches, saturation, coefficients):
 def interval(estimate, truth, block=64, seed=1):
     """95% interval of the NMSE in dB, bootstrapped over blocks (neighbouring samples are dependent)."""
     n = truth.size // block * block
-    rows = np.stack([np.abs(estimate - truth)[:n] ** 2, np.abs(truth)[:n] ** 2], 1).reshape(-1, block, 2).sum(1)
+    rows = np.stack([np.abs(estimate - truth)[:n] ** 2, np.abs(truth)[:n] ** 2],
+                    1).reshape(-1, block, 2).sum(1)
     low, high = metrics.bootstrap(rows, lambda r: 10 * np.log10(r[:, 0].sum() / r[:, 1].sum()), seed=seed)
     return [float(low), float(high)]
 
@@ -171,7 +175,7 @@ def run(args):
           f"{chosen['cross']} cross lags, {chosen['coefficients']} coefficients")
     for split in SPLITS:
         r = results[split]
-        print(f"{split:<6} NMSE {r['nmse_db']:6.2f} dB  (95%: {r['nmse_db_95'][0]:.2f} to {r['nmse_db_95'][1]:.2f};"
-              f" linear gain alone {r['linear_gain_nmse_db']:.2f})")
+        print(f"{split:<6} NMSE {r['nmse_db']:6.2f} dB  (95%: {r['nmse_db_95'][0]:.2f} to "
+              f"{r['nmse_db_95'][1]:.2f}; linear gain alone {r['linear_gain_nmse_db']:.2f})")
     print(f"wrote {args.output}: diffusion.impairments_cc(pa=\"{args.output}\", backoff_db=...)")
     write_json(args.json, results)

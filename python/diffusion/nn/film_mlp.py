@@ -8,12 +8,12 @@
 the hardware context. So a batch's network is plain dense layers, which is what the C++ engine runs.
 
 Model file. network = {"kind": "film_mlp", "features", "hidden": [..], "outputs", "activation",
-"condition": {"kind": "mlp", "inputs": n_c, "hidden": H} | {"kind": "embedding", "steps": T} | {"kind": "none"},
-"skip": "none" | "gaussian"}. Tensors: layers.L.weight (n_out, n_in), layers.L.bias; conditioner.0.weight
-(H, n_c), conditioner.0.bias, conditioner.1.weight (2 sum n_out, H), conditioner.1.bias, activation between
-them; or embedding.weight (T, 2 sum n_out). A condition row is [s_0, t_0, s_1, t_1, ..., s_L, t_L].
-normalisation = {"input_scale": "none" | "vp", "condition_mean": [n_c], "condition_scale": [n_c]}: "vp" is
-1 / sqrt(1 + noise_var); the condition enters as (c - mean) / scale.
+"condition": {"kind": "mlp", "inputs": n_c, "hidden": H} | {"kind": "embedding", "steps": T} | {"kind":
+"none"}, "skip": "none" | "gaussian"}. Tensors: layers.L.weight (n_out, n_in), layers.L.bias;
+conditioner.0.weight (H, n_c), conditioner.0.bias, conditioner.1.weight (2 sum n_out, H), conditioner.1.bias,
+activation between them; or embedding.weight (T, 2 sum n_out). A condition row is [s_0, t_0, s_1, t_1, ...,
+s_L, t_L]. normalisation = {"input_scale": "none" | "vp", "condition_mean": [n_c], "condition_scale": [n_c]}:
+"vp" is 1 / sqrt(1 + noise_var); the condition enters as (c - mean) / scale.
 Skip "gaussian": out += Q phi2(y) + q with phi2 = iq2 of the unscaled y; Q (M, 5), q (M) are the
 log-likelihood coefficients of one Gaussian per symbol, so that the network learns what departs from it.
 """
@@ -44,7 +44,8 @@ class FilmMlp(nn.Module):
         if skip not in ("none", "gaussian"):
             raise ValueError(f"skip '{skip}' is none of none, gaussian")
         self.condition = dict(condition or {"kind": "none"})
-        self.config = {"kind": "film_mlp", "features": features, "hidden": list(hidden), "outputs": int(outputs),
+        self.config = {"kind": "film_mlp", "features": features, "hidden": list(hidden),
+                       "outputs": int(outputs),
                        "activation": activation, "condition": self.condition, "skip": skip}
         self.normalisation = {"input_scale": "none", **(normalisation or {})}
         self.act = ACTIVATIONS[activation]

@@ -115,7 +115,8 @@ class AngularUnrolled(nn.Module):
         phi = (f_tx.conj() @ pilots / level).T
         solve = self._solver(rotated.to(self.precision), phi.to(self.precision), noise)
         scale = (scale / level).float()[:, None, None]
-        condition = torch.stack([noise.log() * 0.3 + 1, torch.full_like(noise, math.log(count / nt))], 1).float()
+        condition = torch.stack([noise.log() * 0.3 + 1, torch.full_like(noise, math.log(count / nt))],
+                                1).float()
         log_gamma = self.prior.expand(batch, -1, -1)
         mu, outputs = None, []
         for step in [*self.steps, None]:

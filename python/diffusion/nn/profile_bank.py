@@ -5,10 +5,10 @@ Member k says g ~ CN(0, diag(gamma_k)). The pilots weigh the members by their ev
 
     w_k ~ pi_k(noise, pilots) CN(y; 0, S_k),  S_k = F_p diag(gamma_k) F_p^H + sigma^2 I,
 
-and the bank's estimate is the exact posterior mean under this mixture, sum_k w_k diag(gamma_k) F_p^H S_k^-1 y:
-an LMMSE estimator that finds out which scene it is in, from a single frame. A small network then sets the gate
-h = gate h_steps + (1 - gate) h_bank from quantities that phase and level of y do not change: the bank's evidence
-and fit, how far the two estimates are apart, both variances, and what the last step's network saw.
+and the bank's estimate is the exact posterior mean under this mixture, sum_k w_k diag(gamma_k) F_p^H S_k^-1
+y: an LMMSE estimator that finds out which scene it is in, from a single frame. A small network then sets the
+gate h = gate h_steps + (1 - gate) h_bank from quantities that phase and level of y do not change: the bank's
+evidence and fit, how far the two estimates are apart, both variances, and what the last step's network saw.
 """
 
 import math
@@ -51,7 +51,8 @@ class ProfileBank(nn.Module):
         count, members = y.shape[1], self.profiles.shape[0]
         gamma = self.profiles.clamp(-16.0, 4.0).exp()
         r = net._lags_of(gamma).to(y.dtype)  # (K, 2 carriers - 1)
-        s = r[:, lag].transpose(0, 1) + noise.to(y.real.dtype)[:, :, None, None] * torch.eye(count)  # (B, K, P, P)
+        # (B, K, P, P)
+        s = r[:, lag].transpose(0, 1) + noise.to(y.real.dtype)[:, :, None, None] * torch.eye(count)
         low = torch.linalg.cholesky(s)
         white = torch.linalg.solve_triangular(
             low, y[:, None, :, None].expand(-1, members, -1, 1), upper=False
@@ -94,9 +95,9 @@ def whole_members(members):
 
 
 def initial_profiles(carriers, taps, members, whole=None):
-    """Log profiles of unit power: two thirds exponential on whole samples from delay zero, over a quarter symbol;
-    the others the same smeared over every tap and two samples early. Decays 0.3 to 12 samples. whole: how many of them
-    are on whole samples instead of two thirds."""
+    """Log profiles of unit power: two thirds exponential on whole samples from delay zero, over a quarter
+    symbol; the others the same smeared over every tap and two samples early. Decays 0.3 to 12 samples. whole:
+    how many of them are on whole samples instead of two thirds."""
     fine = taps // carriers
     first = whole_members(members) if whole is None else whole
     out = torch.full((members, taps), -16.0)

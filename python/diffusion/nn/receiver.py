@@ -35,7 +35,8 @@ class TorchReceiver:
 
     def law(self, state):
         """The symbol_law of a state (see Receiver.state()); the ideal link for an empty one."""
-        return diffusion.symbol_law.from_state(self.points.cpu().numpy(), state) if len(state) else self._ideal
+        return diffusion.symbol_law.from_state(self.points.cpu().numpy(),
+                                               state) if len(state) else self._ideal
 
     def logits(self, y, noise_var, law=None):
         """Log-posteriors up to a constant, (n, M), of complex y (n,) on the device."""

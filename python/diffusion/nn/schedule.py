@@ -58,7 +58,8 @@ class Schedule:
         known = ("num_train_timesteps", "beta_schedule", "beta_start", "beta_end", "trained_betas")
         unknown = sorted(set(config) - set(known) - {"kind"})
         if unknown or config.get("kind", "discrete") != "discrete":
-            raise ValueError(f"schedule: cannot use {config}; a discrete one has the fields {', '.join(known)}")
+            raise ValueError(f"schedule: cannot use {config}; a discrete one has the fields "
+                             f"{', '.join(known)}")
         return cls(**{k: config[k] for k in known if k in config})
 
     def to_config(self):

@@ -3,10 +3,11 @@
 
     out[n] = sum over k of (f_k(noise level) + g_k(|in| around n, noise level)) in[n + k],  |k| <= reach
 
-f from a small MLP, g from a convolutional network of envelope, envelope^2 and noise level. Whatever the weights, a
-rotation of the input rotates the output, as amplifiers do; the generalised memory polynomial (Morgan et al. 2006) is
-the special case of polynomial g. Trained with noise of random level added to the input it is a denoiser, the posterior
-mean at the matched noise level (MMSE regressor); without, a model of the amplifier.
+f from a small MLP, g from a convolutional network of envelope, envelope^2 and noise level. Whatever the
+weights, a rotation of the input rotates the output, as amplifiers do; the generalised memory polynomial
+(Morgan et al. 2006) is the special case of polynomial g. Trained with noise of random level added to the
+input it is a denoiser, the posterior mean at the matched noise level (MMSE regressor); without, a model of
+the amplifier.
 """
 import torch
 from torch import nn
@@ -22,7 +23,8 @@ class SequenceNet(nn.Module):
         self.reach, self.noisy = reach, noisy
         taps, pad = 2 * reach + 1, self.kernel // 2
         self.conv = nn.ModuleList([nn.Conv1d(3, width, self.kernel, padding=pad),
-                                   nn.Conv1d(width, width, self.kernel, padding=pad), nn.Conv1d(width, width, 1)])
+                                   nn.Conv1d(width, width, self.kernel, padding=pad),
+                                   nn.Conv1d(width, width, 1)])
         self.gate = nn.Conv1d(width, 2 * taps, 1)
         self.level = nn.ModuleList([nn.Linear(1, 16), nn.Linear(16, 2 * taps)])
         for zero in (self.gate.weight, self.gate.bias, self.level[1].bias):

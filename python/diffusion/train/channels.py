@@ -141,8 +141,8 @@ class RayTraced:
         self._all = np.concatenate(list(self.train.values()))
 
     def draw(self, rng, n, carriers):
-        """Half as traced, half with the paths' phases drawn anew, their delays stretched and, with jitter_db, each
-        path's power changed at random."""
+        """Half as traced, half with the paths' phases drawn anew, their delays stretched and, with jitter_db,
+        each path's power changed at random."""
         m = n // 2 if carriers == self._all.shape[1] else 0
         pick = rng.integers(len(self._all), size=m)
         h = self._all[pick] * phasor(rng, (m, 1)) if m else np.zeros((0, carriers), np.complex64)

@@ -32,7 +32,8 @@ def add_arguments(parser):
         nargs=4,
         default=list(SOURCES.values()),
         metavar=("RAY", "SPARSE", "TDL", "EXP"),
-        help="shares of the sources in a batch: ray-traced, sparse clusters, tapped delay lines, exponential profiles",
+        help="shares of the sources in a batch: ray-traced, sparse clusters, tapped delay lines, exponential "
+             "profiles",
     )
     parser.add_argument(
         "--jitter-db",
@@ -40,7 +41,8 @@ def add_arguments(parser):
         default=0.0,
         help="spread of the random change of each traced path's power, dB (0)",
     )
-    parser.add_argument("--no-shift", action="store_true", help="no timing offsets: first paths at delay zero")
+    parser.add_argument("--no-shift", action="store_true", help="no timing offsets: first paths at delay "
+                                                                "zero")
     parser.add_argument("--steps", type=int, default=4, help="unrolled steps of the network (4)")
     parser.add_argument("--width", type=int, default=32, help="channels of its hidden layers (32)")
     parser.add_argument("--kernel", type=int, default=5, help="taps its convolutions span (5)")
@@ -220,10 +222,11 @@ def run(args):
 
 
 def warm_start(net, path):
-    """Weights of another number of carriers or of fewer steps. The convolutions fit any; what belongs to a delay
-    (prior and embedding) keeps it: the first delays and the last, which are those before zero, as they are, and
-    what was not there is like the latest delays that were. Steps that were not there repeat the last one, a bank
-    that was not there, or of another size, starts as it does without training; one that is not wanted is left out."""
+    """Weights of another number of carriers or of fewer steps. The convolutions fit any; what belongs to a
+    delay (prior and embedding) keeps it: the first delays and the last, which are those before zero, as they
+    are, and what was not there is like the latest delays that were. Steps that were not there repeat the last
+    one, a bank that was not there, or of another size, starts as it does without training; one that is not
+    wanted is left out."""
     import torch
     from ..nn.export import load_model
 

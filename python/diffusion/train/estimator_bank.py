@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Adds a bank of delay profiles to a trained channel estimator and fits the gate between the two.
 
-    gr-diffusion train estimator_bank --start ce-ofdm64.safetensors --data FOLDER --out models/ce-ofdm64.safetensors
+    gr-diffusion train estimator_bank --start ce-ofdm64.safetensors --data FOLDER --out
+    models/ce-ofdm64.safetensors
 
-The steps stay as they are and the profiles are given (nn/profile_bank.py: exponential ones), so a frame's error is a
-parabola in the gate's value: frames are estimated once, then a small network is fitted to their parabolas. Seconds.
+The steps stay as they are and the profiles are given (nn/profile_bank.py: exponential ones), so a frame's
+error is a parabola in the gate's value: frames are estimated once, then a small network is fitted to their
+parabolas. Seconds.
 """
 
 import argparse
@@ -18,14 +20,19 @@ GROUPS = 4 * 10 * 4  # of a source: patterns, steps of 5 dB, octaves of pilots
 
 def add_arguments(parser):
     parser.add_argument("--start", type=Path, required=True, help="model file to add the bank to")
-    parser.add_argument("--data", type=Path, help="folder with siso_ofdm_*.npz and paths_*.npz; none: synthetic only")
+    parser.add_argument("--data", type=Path, help="folder with siso_ofdm_*.npz and paths_*.npz; none: "
+                                                  "synthetic only")
     parser.add_argument("--bank", type=int, default=12, help="delay profiles (12)")
-    parser.add_argument("--batches", type=int, default=100, help="batches of 96 frames to fit the gate to (100)")
+    parser.add_argument("--batches", type=int, default=100, help="batches of 96 frames to fit the gate to "
+                                                                 "(100)")
     parser.add_argument(
-        "--dense", type=float, default=1.0, help="weight of frames with exponential profiles over the others' (1)"
+        "--dense", type=float, default=1.0, help="weight of frames with exponential profiles over the "
+                                                 "others' (1)"
     )
-    parser.add_argument("--whole", type=int, help="how many of the profiles are on whole samples (two thirds)")
-    parser.add_argument("--no-shift", action="store_true", help="no timing offsets: first paths at delay zero")
+    parser.add_argument("--whole", type=int, help="how many of the profiles are on whole samples (two "
+                                                  "thirds)")
+    parser.add_argument("--no-shift", action="store_true", help="no timing offsets: first paths at delay "
+                                                                "zero")
     parser.add_argument(
         "--shares",
         type=float,
@@ -46,8 +53,8 @@ def add_arguments(parser):
 
 
 def parabolas(net, source, batches):
-    """What the gate sees of every frame, and its error at gate g as a g^2 + b g + c, over the carriers' mean power;
-    the group of alike frames (source, pilots, pattern, SNR) that each belongs to."""
+    """What the gate sees of every frame, and its error at gate g as a g^2 + b g + c, over the carriers' mean
+    power; the group of alike frames (source, pilots, pattern, SNR) that each belongs to."""
     import numpy as np
     import torch
 
@@ -75,8 +82,8 @@ def parabolas(net, source, batches):
 
 
 def fit_gate(bank, facts, a, b, c, group, rounds, favoured):
-    """Minimises the mean over all groups of frames of the error in dB: each error over what the better of the two
-    estimates makes in its group on average. favoured: a number for each frame, its share in the loss."""
+    """Minimises the mean over all groups of frames of the error in dB: each error over what the better of the
+    two estimates makes in its group on average. favoured: a number for each frame, its share in the loss."""
     import torch
 
     best = torch.minimum(c, a + b + c)
@@ -133,8 +140,9 @@ def run(args):
     metadata["network"] = {"kind": "delay_unrolled", **net.config}
     metadata["name"] = args.out.stem
     metadata["provenance"] = {
-        "command": f"gr-diffusion train estimator_bank --start {args.start.name} --data FOLDER --bank {args.bank} "
-        f"--batches {args.batches} --smeared {args.smeared:g} --rounds {args.rounds} --dense {args.dense:g} "
+        "command": f"gr-diffusion train estimator_bank --start {args.start.name} --data FOLDER --bank "
+        f"{args.bank} --batches {args.batches} --smeared {args.smeared:g} --rounds {args.rounds} --dense "
+        f"{args.dense:g} "
         + f"--whole {whole} --shares {' '.join(f'{s:g}' for s in args.shares)} "
         + "--no-shift " * args.no_shift
         + f"--seed {args.seed} --out {args.out.name}",

@@ -79,7 +79,8 @@ def draw(rng, warp=1.0, least_bits=1):
                     dc=some(0.6, warp * rng.uniform(0, 0.1)),
                     phase_noise_deg=some(0.6, rng.uniform(0, 7)))
     if rng.random() < 0.6:
-        settings.update(pa="rapp", backoff_db=rng.uniform(1, 10) + 12 * (1 - warp), smoothness=rng.uniform(1.5, 4),
+        settings.update(pa="rapp", backoff_db=rng.uniform(1, 10) + 12 * (1 - warp),
+                        smoothness=rng.uniform(1.5, 4),
                         am_pm=rng.uniform(0, 0.45))
     bits = int(rng.integers(least_bits, 9)) if rng.random() < 0.65 else 0
     return Hardware(settings, bits, loading=rng.uniform(0.85, 1.2))

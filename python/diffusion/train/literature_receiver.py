@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Train the literature's denoising receiver, to be measured as it is described (evaluate receiver --study papers).
+"""Train the literature's denoising receiver, to be measured as it is described (evaluate receiver --study
+papers).
 
-Letafati, Ali and Latva-aho, "WiGenAI" (2023): a DDPM over constellation symbols, 3 conditional hidden layers of 128
-with softplus, the time step as an embedding, a linear output that predicts the noise. Not stated there: the
-number of steps T and the schedule. Here T = 40 and linear betas up to 0.28, so that the last step's level lies at
--27 dB and every SNR of the study has a step that matches it; a shorter schedule would not reach -25 dB.
+Letafati, Ali and Latva-aho, "WiGenAI" (2023): a DDPM over constellation symbols, 3 conditional hidden layers
+of 128 with softplus, the time step as an embedding, a linear output that predicts the noise. Not stated
+there: the number of steps T and the schedule. Here T = 40 and linear betas up to 0.28, so that the last
+step's level lies at -27 dB and every SNR of the study has a step that matches it; a shorter schedule would
+not reach -25 dB.
 
 example:
     gr-diffusion train literature_receiver --seed 1
@@ -35,7 +37,8 @@ def build():
     """(network, schedule) of the literature."""
     from ..nn.film_mlp import FilmMlp
     from ..nn.schedule import Schedule
-    net = FilmMlp(HIDDEN, 2, features="iq", activation="softplus", condition={"kind": "embedding", "steps": STEPS})
+    net = FilmMlp(HIDDEN, 2, features="iq", activation="softplus",
+                  condition={"kind": "embedding", "steps": STEPS})
     return net, Schedule(STEPS, "linear", BETA_START, BETA_END)
 
 
@@ -69,7 +72,8 @@ def train(points, seed, steps, batch):
             for k, v in net.named_parameters():
                 average[k].lerp_(v, 0.005)
         if (step + 1) % 2000 == 0:
-            print(f"step {step + 1}: loss {loss.item():.4f}, {time.monotonic() - start:.0f} s", file=sys.stderr,
+            print(f"step {step + 1}: loss {loss.item():.4f}, {time.monotonic() - start:.0f} s",
+                  file=sys.stderr,
                   flush=True)
     with torch.no_grad():
         for k, v in net.named_parameters():

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Train the sequence denoiser and the amplifier model of a measured power amplifier.
 
-The measurement is an npz file as `fit pa` takes it: train, val and test input and output, aligned. Two networks of
-nn/sequence_net.py are trained on the train split: a denoiser (output + noise of 5 to 50 dB -> input) and a model of the
-amplifier (input -> output); the val split picks the checkpoint; the test split is reported only.
+The measurement is an npz file as `fit pa` takes it: train, val and test input and output, aligned. Two
+networks of nn/sequence_net.py are trained on the train split: a denoiser (output + noise of 5 to 50 dB ->
+input) and a model of the amplifier (input -> output); the val split picks the checkpoint; the test split is
+reported only.
 
 example:
     gr-diffusion train memory pa_DPA_200MHz.npz --seed 1
@@ -24,8 +25,10 @@ VAL_SNRS = (10, 20, 30, 40)
 def add_arguments(parser):
     parser.add_argument("measurement", type=Path, help="npz file with input and output samples")
     parser.add_argument("--name", default="seq-dpa200", help="name of the model (seq-dpa200)")
-    parser.add_argument("--out", type=Path, default=Path("models"), metavar="DIR", help="folder of the model (models)")
-    parser.add_argument("--steps", type=int, default=5000, metavar="N", help="training steps of each network (5000)")
+    parser.add_argument("--out", type=Path, default=Path("models"), metavar="DIR",
+                        help="folder of the model (models)")
+    parser.add_argument("--steps", type=int, default=5000, metavar="N", help="training steps of each network "
+                                                                             "(5000)")
     parser.add_argument("--reach", type=int, default=20, metavar="N", help="taps before and after (20)")
     parser.add_argument("--width", type=int, default=24, metavar="N", help="channels (24)")
     common_options(parser)
@@ -76,7 +79,8 @@ def train_net(data, noisy, seed, steps, reach, width, label, chunk=512, batch=16
     for step in progress(range(steps), desc=label):
         at = rng.integers(0, source.shape[1] - chunk, batch)
         a, b = (torch.stack([z[:, i:i + chunk] for i in at]) for z in (source, target))
-        snr = torch.from_numpy(rng.uniform(*SNR_DB, batch).astype(np.float32)) if noisy else torch.full((batch,), 99.0)
+        snr = torch.from_numpy(rng.uniform(*SNR_DB,
+                                           batch).astype(np.float32)) if noisy else torch.full((batch,), 99.0)
         level = power * 10 ** (-snr / 10)
         if noisy:
             a = a + torch.sqrt(level / 2)[:, None, None] * torch.randn(a.shape)
@@ -135,5 +139,6 @@ def run(args):
     path = args.out / f"{args.name}.safetensors"
     save_model(path, arrays, description)
     print(f"denoiser, test NMSE at {log_d['snr_db']} dB: {np.round(log_d['test_nmse_db'], 2)}; amplifier "
-          f"{log_a['test_nmse_db'][0]:.2f} dB\nwrote {path} ({sum(a.numel() for a in arrays.values())} parameters)")
+          f"{log_a['test_nmse_db'][0]:.2f} dB\nwrote {path} ({sum(a.numel() for a in arrays.values())} "
+          "parameters)")
     write_json(args.json, description)

@@ -3,8 +3,8 @@
 
     gr-diffusion train mimo --data FOLDER --out models/ce-mimo64x16.safetensors
 
-Every batch has new channels (ray-traced, turned at random, synthetic plane waves and dense clusters, a quarter of all
-with array errors), new pilots (random QPSK, Nt/4 to Nt, or orthogonal) and SNR -5 to 30 dB.
+Every batch has new channels (ray-traced, turned at random, synthetic plane waves and dense clusters, a
+quarter of all with array errors), new pilots (random QPSK, Nt/4 to Nt, or orthogonal) and SNR -5 to 30 dB.
 """
 
 import math
@@ -35,11 +35,13 @@ def add_arguments(parser):
         "--iterations", type=int, default=0, help="batches instead of minutes: repeatable to the bit"
     )
     parser.add_argument(
-        "--stop", type=int, default=0, help="batches after which to end, of the longer schedule of --iterations; 0: all (0)"
+        "--stop", type=int, default=0, help="batches after which to end, of the longer schedule of "
+                                            "--iterations; 0: all (0)"
     )
     parser.add_argument("--batch", type=int, default=16, help="channels a batch (16)")
     parser.add_argument("--rate", type=float, default=3e-3, help="largest learning rate of Adam (0.003)")
-    parser.add_argument("--start", type=Path, help="model file whose weights to start from, of as many steps and as wide")
+    parser.add_argument("--start", type=Path, help="model file whose weights to start from, of as many steps "
+                                                   "and as wide")
     parser.add_argument("--seed", type=int, default=1, help="seed of weights and data (1)")
     parser.add_argument("--out", type=Path, required=True, help="model file to write, NAME.safetensors")
 
@@ -56,7 +58,8 @@ class Source:
         n = args.tx[0] * args.tx[1]
         self.counts = [0, n // 4, n // 2, n]
         if self.traced is not None and self.traced.shape[1:] != (args.rx[0] * args.rx[1], n):
-            raise SystemExit(f"error: the files hold channels of {self.traced.shape[1:]}, not of these arrays")
+            raise SystemExit(f"error: the files hold channels of {self.traced.shape[1:]}, not of these "
+                             "arrays")
 
     def batch(self, size):
         rng = self.rng
@@ -168,7 +171,9 @@ def save(net, args, iterations):
     from ..nn.export import save_model
 
     traced = f"ray-traced mimo_upa files, masts {args.held_out} left out; " if args.data else ""
-    names = {str(args.data): "FOLDER", str(args.out): args.out.name, str(args.start): args.start and args.start.name}  # not where they lie on this machine
+    # not where they lie on this machine
+    names = {str(args.data): "FOLDER", str(args.out): args.out.name, str(args.start): args.start
+             and args.start.name}
     save_model(
         args.out,
         net,
@@ -181,12 +186,15 @@ def save(net, args, iterations):
             "snr_db": list(SNR_DB),
             "channel": {"kind": "mimo", "rx": args.rx, "tx": args.tx},
             "provenance": {
-                "command": "gr-diffusion train mimo " + " ".join(shlex.quote(names.get(a, a)) for a in sys.argv[3:]),
+                "command": "gr-diffusion train mimo " + " ".join(shlex.quote(names.get(a, a))
+                                                                 for a in sys.argv[3:]),
                 "seed": args.seed,
                 "iterations": iterations,
                 "batch": args.batch,
-                **({"start_sha256": hashlib.sha256(args.start.read_bytes()).hexdigest()} if args.start else {}),
-                "data": "three clusters" if args.law != "all" else traced + "synthetic plane waves and clusters",
+                **({"start_sha256": hashlib.sha256(args.start.read_bytes()).hexdigest()} if args.start
+                   else {}),
+                "data": "three clusters" if args.law != "all" else traced + "synthetic plane waves and "
+                                                                            "clusters",
             },
         },
     )

@@ -73,7 +73,8 @@ def clusters(rng, n, rx, tx, most=6, rays=12, factors=False):
 
 
 def covariance(factors):
-    """Covariance (n, Nr Nt, Nr Nt) of the channels that clusters() drew, row-major vec: what a genie knows."""
+    """Covariance (n, Nr Nt, Nr Nt) of the channels that clusters() drew, row-major vec: what a genie
+    knows."""
     a, weight, b = factors
     left = np.einsum("nir,nis->nirs", a, a.conj())
     right = np.einsum("nij,njt,nju->nitu", weight**2, b, b.conj(), optimize=True)
@@ -91,12 +92,14 @@ def turned(rng, h, rx, tx):
 
 def real_array(rng, h, rx, tx):
     """Unknown errors of the arrays, drawn for each channel: gain 1 dB and phase 10 degrees (rms) for each
-    element, coupling between neighbours of -15 dB with random phase, elements off their place by 5% of the wavelength
-    (rms along each axis of the array; the field there is interpolated from the true places with sinc weights)."""
+    element, coupling between neighbours of -15 dB with random phase, elements off their place by 5% of the
+    wavelength (rms along each axis of the array; the field there is interpolated from the true places with
+    sinc weights)."""
 
     def moved(shape):
         def axis(count, index):
-            place = index + 0.1 * rng.standard_normal((len(h), shape[0] * shape[1]))  # spacing: half a wavelength
+            # spacing: half a wavelength
+            place = index + 0.1 * rng.standard_normal((len(h), shape[0] * shape[1]))
             return np.sinc(place[..., None] - np.arange(count))
 
         column, row = np.divmod(np.arange(shape[0] * shape[1]), shape[1])
@@ -137,7 +140,8 @@ class RayTraced:
 def pilots(rng, nt, count):
     """(Nt, count) with columns of unit power: random QPSK, or for 0 the orthogonal full set (DFT)."""
     if not count:
-        return np.exp(-2j * np.pi * np.outer(np.arange(nt), np.arange(nt)) / nt).astype(np.complex64) / nt**0.5
+        return np.exp(-2j * np.pi * np.outer(np.arange(nt), np.arange(nt)) /
+                      nt).astype(np.complex64) / nt**0.5
     p = 1 - 2 * rng.integers(2, size=(2, nt, count))
     return ((p[0] + 1j * p[1]) / np.sqrt(2 * nt)).astype(np.complex64)
 

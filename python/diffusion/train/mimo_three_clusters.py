@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Channels like those of the public 64 x 16 estimators that are measured on "3GPP, 3 clusters" (Koller et al., "An
-asymptotically MSE-optimal estimator based on Gaussian mixture models", 2022; Fesl et al., "Diffusion-based generative
-prior for low-complexity MIMO channel estimation", 2024): linear arrays half a wavelength apart, 64 antennas at the base
-station, 16 at the user; three clusters of random powers around directions uniform over the half plane, Laplacian angular
-spectra of 2 degrees at the base station and 35 at the user (3GPP's urban macro cell); the covariance is the Kronecker
-product of those of the two ends, one draw of it for each channel, and the channel is Gaussian given that.
+"""Channels like those of the public 64 x 16 estimators that are measured on "3GPP, 3 clusters" (Koller et
+al., "An asymptotically MSE-optimal estimator based on Gaussian mixture models", 2022; Fesl et al.,
+"Diffusion-based generative prior for low-complexity MIMO channel estimation", 2024): linear arrays half a
+wavelength apart, 64 antennas at the base station, 16 at the user; three clusters of random powers around
+directions uniform over the half plane, Laplacian angular spectra of 2 degrees at the base station and 35 at
+the user (3GPP's urban macro cell); the covariance is the Kronecker product of those of the two ends, one draw
+of it for each channel, and the channel is Gaussian given that.
 
-Written from that description: their code was not used, so the genie of this generator is the one to compare with.
+Written from that description: their code was not used, so the genie of this generator is the one to compare
+with.
 """
 
 import numpy as np
@@ -43,7 +45,8 @@ def root(c):
 
 
 def genie(y, p, noise_var, known):
-    """LMMSE with each channel's own covariance; orthogonal pilots of unit power only: they make the noise white."""
+    """LMMSE with each channel's own covariance; orthogonal pilots of unit power only: they make the noise
+    white."""
     rx, tx = known
     seen = y @ p.conj().T
     rx_value, rx_vector = np.linalg.eigh(rx)

@@ -40,13 +40,15 @@ def add_arguments(parser):
     parser.add_argument("--steps", type=int, metavar="N", help="training steps (by constellation)")
     parser.add_argument("--hidden", type=int, nargs="+", metavar="W", help="hidden widths (by constellation)")
     parser.add_argument("--draws", type=int, default=12288, metavar="N", help="links drawn (12288)")
-    parser.add_argument("--out", type=Path, default=Path("models"), metavar="FOLDER", help="where to (models)")
+    parser.add_argument("--out", type=Path, default=Path("models"), metavar="FOLDER",
+                        help="where to (models)")
     parser.add_argument("--symbols", type=int, default=100000, metavar="N",
                         help="test symbols per row of the card (100000)")
 
 
 def make_pool(points, draws, rng, least_bits=1):
-    """Arrays of `draws` links: y (D, T, 2), index (D, T), context (D, 18), q2 (D, M, 5), q1, noise_var, snr."""
+    """Arrays of `draws` links: y (D, T, 2), index (D, T), context (D, 18), q2 (D, M, 5), q1, noise_var,
+    snr."""
     m, total = points.size, SYMBOLS + PROBE
     pool = dict(y=np.empty((draws, total, 2), np.float32), index=np.empty((draws, total), np.int64),
                 c=np.empty((draws, len(CONTEXT_MEAN)), np.float32), q2=np.empty((draws, m, 5), np.float32),
@@ -54,7 +56,8 @@ def make_pool(points, draws, rng, least_bits=1):
                 snr=np.empty(draws, np.float32))
     for d in progress(range(draws), desc="drawing links"):
         unfitted = rng.random() < 0.25
-        # Whoever does not fit has a link that is nearly ideal, or equalised; what breaks one is for fit() to know.
+        # Whoever does not fit has a link that is nearly ideal, or equalised; what breaks one is for fit() to
+        # know.
         hw = hardware.draw(rng, *((0.1, 4) if unfitted else (1.0, least_bits)))
         snr = rng.uniform(*SNR_DB)
         full_scale = hw.full_scale(snr)
@@ -78,15 +81,16 @@ def make_pool(points, draws, rng, least_bits=1):
 
 
 def split_probe(torch, pool):
-    """Takes the probe symbols out of the pool; returns each link's weight: one over the Gaussian receiver's loss
-    on them, so that neither one SNR nor links beyond help own the training."""
+    """Takes the probe symbols out of the pool; returns each link's weight: one over the Gaussian receiver's
+    loss on them, so that neither one SNR nor links beyond help own the training."""
     from ..nn.film_mlp import iq2
     y, index = pool["y"][:, SYMBOLS:], pool["index"][:, SYMBOLS:]
     pool["y"], pool["index"] = pool["y"][:, :SYMBOLS].contiguous(), pool["index"][:, :SYMBOLS].contiguous()
     loss = torch.empty(len(y))
     for rows in torch.arange(len(y)).split(1024):
         logits = iq2(y[rows]) @ pool["q2"][rows].transpose(1, 2) + pool["q1"][rows][:, None]
-        each = torch.nn.functional.cross_entropy(logits.flatten(0, 1), index[rows].flatten(), reduction="none")
+        each = torch.nn.functional.cross_entropy(logits.flatten(0, 1), index[rows].flatten(),
+                                                 reduction="none")
         loss[rows] = each.reshape(len(rows), -1).mean(1)
     most = float(np.log(pool["q1"].shape[1]))  # a guess's loss
     return 1 / (loss.clamp(max=most) + 0.05)
@@ -127,9 +131,12 @@ def train(constellation, seed, steps=None, hidden=None, draws=12288):
         c = p["c"][rows] + noise * torch.randn(len(rows), len(CONTEXT_MEAN))
         logits = (net(p["y"][rows], c, p["noise_var"][rows], skip) if network else
                   iq2(p["y"][rows]) @ skip[0].transpose(1, 2) + skip[1][:, None])
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), p["index"][rows].flatten(), reduction="none")
-        # Single symbols of failed fits cost tens of nats: beyond a few guesses' worth they count by their log.
-        loss = torch.where(loss > 3 * most, 3 * most * (1 + torch.log(loss.clamp(min=1e-9) / (3 * most))), loss)
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), p["index"][rows].flatten(),
+                                                 reduction="none")
+        # Single symbols of failed fits cost tens of nats: beyond a few guesses' worth they count by their
+        # log.
+        loss = torch.where(loss > 3 * most, 3 * most * (1 + torch.log(loss.clamp(min=1e-9) / (3 * most))),
+                           loss)
         loss = (w[rows] * loss.reshape(len(rows), -1).mean(1)).mean()
         if penalty:
             departure = logits - (iq2(p["y"][rows]) @ skip[0].transpose(1, 2) + skip[1][:, None])
@@ -186,7 +193,8 @@ def run(args):
     print(f"{name}: held-out loss {log['held_out_loss']:.4f}, Gaussian law alone "
           f"{log['held_out_loss_gaussian']:.4f}; {log['seconds']:.0f} s", file=sys.stderr)
     posterior = torch_receiver(net, points)
-    rows = evaluation.measure(points, args.symbols, 2000, args.seed + 1000, evaluation.learned_by(posterior, points))
+    rows = evaluation.measure(points, args.symbols, 2000, args.seed + 1000,
+                              evaluation.learned_by(posterior, points))
     command = f"./run train receiver --constellation {args.constellation} --seed {args.seed}"
     for option, value, default in (("--steps", args.steps, None), ("--draws", args.draws, 12288),
                                    ("--symbols", args.symbols, 100000)):
@@ -196,7 +204,8 @@ def run(args):
     metadata = {
         "name": name, "task": "receiver", "network": net.config, "prediction_type": "posterior",
         "schedule": {"kind": "continuous"}, "snr_db": SNR_DB,
-        "constellation": {"name": args.constellation, "points": [[p.real, p.imag] for p in points.astype(complex)]},
+        "constellation": {"name": args.constellation,
+                          "points": [[p.real, p.imag] for p in points.astype(complex)]},
         "normalisation": net.normalisation,
         "provenance": {"command": command, "seed": args.seed, "version": diffusion.__version__,
                        "data": f"{args.draws} random links of train/hardware.py, {SYMBOLS} symbols each"},
@@ -204,6 +213,7 @@ def run(args):
     args.out.mkdir(parents=True, exist_ok=True)
     save_model(args.out / f"{name}.safetensors", net, metadata)
     parameters = sum(p.numel() for p in net.parameters())
-    (args.out / f"{name}.md").write_text(evaluation.card(name, args.constellation, net.config, parameters, command,
+    (args.out / f"{name}.md").write_text(evaluation.card(name, args.constellation, net.config, parameters,
+                                                         command,
                                                          log, rows, args.symbols))
     print(f"wrote {args.out / name}.safetensors ({parameters} parameters) and its card", file=sys.stderr)

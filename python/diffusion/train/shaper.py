@@ -58,7 +58,8 @@ def build(points, hidden, hardware):
     net.layers[0].requires_grad_(False)
     if not hardware:
         return net, None
-    heads = torch.nn.ModuleDict({"drive": torch.nn.Linear(hidden, 1), "second": torch.nn.Linear(hidden, classes + 2)})
+    heads = torch.nn.ModuleDict({"drive": torch.nn.Linear(hidden, 1),
+                                 "second": torch.nn.Linear(hidden, classes + 2)})
     for head in heads.values():
         torch.nn.init.zeros_(head.weight)
         torch.nn.init.zeros_(head.bias)
@@ -73,8 +74,8 @@ def log_prior(net, c):
 
 
 def operating_points(net, heads, c):
-    """Both of the model's answers for links with hardware: [(logits (B, K), log drive (B,))] * 2, and preference
-    (B,): above 0 the second answer is expected to carry more."""
+    """Both of the model's answers for links with hardware: [(logits (B, K), log drive (B,))] * 2, and
+    preference (B,): above 0 the second answer is expected to carry more."""
     h = net.act(net.conditioner[0]((c - net.c_mean) / net.c_scale))
     second = heads["second"](h)
     return ([(log_prior(net, c), heads["drive"](h)[:, 0]), (second[:, :-2], second[:, -2])], second[:, -1])
@@ -107,7 +108,8 @@ def train(points, steps, hidden, hardware, seed, report=print):
     awgn = AwgnObjective(points)
     impaired = ImpairedObjective(points) if hardware else None
     table = drive_table(int(math.log2(points.size))) if hardware else None
-    parameters = [p for p in net.parameters() if p.requires_grad] + (list(heads.parameters()) if heads else [])
+    parameters = [p for p in net.parameters() if p.requires_grad] + (list(heads.parameters()) if heads
+                                                                     else [])
     optimiser = torch.optim.Adam(parameters, lr=1e-2)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda i: 0.002 + 0.998 * 0.5 * (1 + math.cos(math.pi * i / steps)))
@@ -122,11 +124,13 @@ def train(points, steps, hidden, hardware, seed, report=print):
             snr = draw(HARDWARE_SNR_DB[0] - 0.5, HARDWARE_SNR_DB[1] + 0.5, BATCH_HARDWARE)
             phase = draw(*PHASE_NOISE_DEG, BATCH_HARDWARE)[torch.randperm(BATCH_HARDWARE)]
             bits = ADC_BITS[int(torch.randint(len(ADC_BITS), ()))]
-            c = torch.stack([snr, torch.ones_like(snr), phase, torch.full_like(snr, 2.0 ** -bits)], 1).double()
+            c = torch.stack([snr, torch.ones_like(snr), phase, torch.full_like(snr, 2.0 ** -bits)],
+                            1).double()
             (first, second), preference = operating_points(net, heads, c)
             rates = [impaired(*answer, snr, phase, bits) for answer in (first, second)]
             gap = (rates[1] - rates[0]).detach()
-            # Each answer is for the links where it is the better one; the other is not to fall behind for good.
+            # Each answer is for the links where it is the better one; the other is not to fall behind for
+            # good.
             share = 0.1 + 0.8 * torch.sigmoid(gap / 0.005)
             loss = loss - ((1 - share) * rates[0] + share * rates[1]).mean()
             loss = loss + (gap.abs() * torch.nn.functional.softplus(-gap.sign() * preference)).mean()
@@ -178,7 +182,8 @@ def tensors(net, heads, class_of):
         k, index = weight.shape[0] // 2, torch.as_tensor(class_of)
         zero = torch.zeros_like(weight[index])
         out = {"layers.0.weight": torch.zeros(len(index), 2), "layers.0.bias": torch.zeros(len(index)),
-               "conditioner.0.weight": net.conditioner[0].weight, "conditioner.0.bias": net.conditioner[0].bias,
+               "conditioner.0.weight": net.conditioner[0].weight,
+               "conditioner.0.bias": net.conditioner[0].bias,
                "conditioner.1.weight": torch.cat([zero, weight[k:][index]]),
                "conditioner.1.bias": torch.cat([zero[:, 0], bias[k:][index]])}
         for name, head in (heads or {}).items():
@@ -254,12 +259,13 @@ def run(args):
         name=args.constellation, label=f"{points.size}-QAM", n_c=net.condition["inputs"], hidden=args.hidden,
         m=points.size, classes=size.size, seed=args.seed, command=command,
         parameters=sum(t.numel() for t in weights.values()),
-        free=sum(p.numel() for p in net.parameters() if p.requires_grad) - net.conditioner[1].weight.numel() // 2
+        free=sum(p.numel() for p in net.parameters() if p.requires_grad) -
+        net.conditioner[1].weight.numel() // 2
         - size.size + (sum(p.numel() for p in heads.parameters()) if heads else 0),
         percent=measured["awgn_percent_of_optimum_min"], gain=measured["awgn_percent_of_shaping_gain_min"],
         also=" and on the hardware (PA, phase noise, ADC bits)" if hardware else "",
-        hardware=(";\nand the impaired link of docs/shaper.md (Rapp PA with the drive as a second output, two "
-                  "answers and a choice between them, "
+        hardware=(";\nand the impaired link of docs/shaper.md (Rapp PA with the drive as a second output, "
+                  "two answers and a choice between them, "
                   "phase noise 0 to 6 degrees,\n3 to 6 bit ADC, 8 to 25 dB)") if hardware else "",
         limit="Hardware outside the ranges above is refused." if hardware else
         "AWGN only: for a PA, phase noise and few ADC bits use ps-qam64."))

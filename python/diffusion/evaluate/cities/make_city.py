@@ -6,10 +6,11 @@
 
 An environment of its own: Sionna RT wants NumPy 2, this package NumPy 1. LLVM 14 to 16 crash it.
 Writes siso_CITY.npz, 64 carriers over 20 MHz at 2.4 GHz between isotropic antennas, and mimo_CITY.npz, 28 GHz
-narrowband from an 8 x 8 array (TR 38.901 elements) to a 4 x 4 one. Every user's channel has unit mean power and is
-kept as float16 pairs: rounding errors are below -66 dB. The model files' training cities (etoile, munich) are traced
-under the same rules: five masts with a view, users outdoors within 300 m (SISO) or 200 m and 60 degrees off the
-array's axis (MIMO), up to four reflections and diffractions, no scattering, weak links dropped.
+narrowband from an 8 x 8 array (TR 38.901 elements) to a 4 x 4 one. Every user's channel has unit mean power
+and is kept as float16 pairs: rounding errors are below -66 dB. The model files' training cities (etoile,
+munich) are traced under the same rules: five masts with a view, users outdoors within 300 m (SISO) or 200 m
+and 60 degrees off the array's axis (MIMO), up to four reflections and diffractions, no scattering, weak links
+dropped.
 """
 
 import argparse
@@ -67,7 +68,8 @@ class City:
         return np.where(outdoors, height, np.nan)
 
     def drop(self, rng, count, centre, near, far, height, sector=None):
-        """count points outdoors, a metre from any wall, uniform over a ring or a sector (middle, half width)."""
+        """count points outdoors, a metre from any wall, uniform over a ring or a sector (middle, half
+        width)."""
         found = np.zeros((0, 3))
         for _ in range(60):
             n = 8 * count + 64
