@@ -2,6 +2,7 @@
 #pragma once
 
 #include "few_bit_pilots.h"
+#include "mimo_estimator.h"
 #include "pilot_estimator.h"
 
 namespace gr::diffusion::dsp {
@@ -22,11 +23,20 @@ namespace gr::diffusion::dsp {
  * \param view made of all the observations; without a converter the estimator is simply called
  * \param y frames x e.pilots(): observations as the converter gave them
  * \param noise_var of each frame, at the converter's input
+ * \param power E|signal|^2 of an observation without noise
  * \param rounds 0: the linear view
  * \param h, err_var frames x carriers */
 DIFFUSION_API void few_bit_estimate(pilot_estimator& e, const few_bit_pilots& view,
                                     const std::complex<float>* y, size_t frames, const float* noise_var,
                                     float power, int rounds, std::complex<float>* h, float* err_var);
+
+/*! The same for MIMO: the cells are those of H P.
+ * \param y frames x receivers x e.count()
+ * \param h frames x receivers x transmitters
+ * \param err_var one for each frame, the mean over the antenna pairs */
+DIFFUSION_API void few_bit_estimate(mimo_estimator& e, const few_bit_pilots& view,
+                                    const std::complex<float>* y, size_t frames, const float* noise_var, float power, int rounds,
+                                    std::complex<float>* h, float* err_var);
 
 /*! Mean and variance of N(mean, var) cut to low .. high (infinite ends allowed). */
 struct DIFFUSION_API cut_gaussian {

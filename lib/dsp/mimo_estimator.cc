@@ -23,6 +23,7 @@ void mimo_estimator::set_pilots(const std::vector<cfloat>& pilots)
 {
     engine::check_pilots(pilots, d_nt);
     prepare(pilots);
+    d_pilots = pilots;
     d_count = pilots.size() / d_nt;
 }
 

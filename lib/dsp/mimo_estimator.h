@@ -28,6 +28,8 @@ public:
     size_t transmitters() const { return d_nt; }
     //! Pilots of each observation, Np; 0 before set_pilots().
     size_t count() const { return d_count; }
+    //! Row-major transmitters x Np, as given.
+    const std::vector<std::complex<float>>& pilots() const { return d_pilots; }
 
     //! \param pilots row-major transmitters x Np, any scale. \throws std::invalid_argument saying what is
     //!        wrong
@@ -48,6 +50,7 @@ protected:
 
 private:
     size_t d_nr, d_nt, d_count = 0;
+    std::vector<std::complex<float>> d_pilots;
 };
 
 //! ls, nomp, sbl, diffusion, auto

@@ -31,11 +31,11 @@ class Estimator:
     Observations of a converter of 1 to 5 bits are recognised by their few levels (``adc_levels`` of a rail, 0:
     none): they are undone as far as a linear view goes, and their distortion counted as noise (Bussgang; noise_var
     stays that before the converter). One bit leaves no scale: the channel is then taken to be of unit mean power.
-    For ofdm that view is where it starts: rounds of expectation propagation (``few_bit_rounds``, 5) bring in which cell of
+    That view is where it starts: rounds of expectation propagation (``few_bit_rounds``, 5) bring in which cell of
     the converter each observation lies in; they cost an estimate each.
     """
 
-    few_bit_rounds = 5  # of expectation propagation, ofdm; 0: the linear view
+    few_bit_rounds = 5  # of expectation propagation; 0: the linear view
 
     def __init__(self, model, method="diffusion"):
         if not isinstance(model, str) and not hasattr(model, "__fspath__"):
@@ -95,7 +95,12 @@ class Estimator:
             raise TypeError(f"pilots have dtype {pilots.dtype}; give complex values")
         with np.errstate(over="ignore"):
             self._native.set_pilots(pilots.astype(np.complex64))
-        h, err_var = self._frames(y, noise_var, float(np.sum(np.abs(pilots) ** 2) / pilots.shape[1]))
+        power = float(np.sum(np.abs(pilots.astype(np.complex128)) ** 2) / pilots.shape[1])
+        noise = np.broadcast_to(noise_var, y.shape[:1]).astype(np.float32)
+        if len(y) and _native.few_bit_pilots(y, noise, power)[0]:
+            h, err_var, self.adc_levels = _native.few_bit_estimate(self._native, y, noise, power, self.few_bit_rounds)
+        else:
+            h, err_var = self._frames(y, noise_var, power)
         return h, np.broadcast_to(err_var[:, None, None], h.shape).copy()
 
     @staticmethod

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from gnuradio import diffusion
+from gnuradio.diffusion.evaluate.mimo import quantized
+from gnuradio.diffusion.train import mimo_channels as channels
 from scipy import integrate, stats
 
 CLIP = {1: 1.2, 2: 1.8, 3: 2.3}
@@ -56,6 +58,24 @@ def test_rounds_beat_the_linear_view(bits, gain_db):
         error[rounds] = nmse_db(found, h)
         assert np.isfinite(err_var).all() and est.adc_levels == 2 ** bits
     assert error[5] < error[0] - gain_db
+
+
+@pytest.mark.parametrize("bits, gain_db", [(1, 0.4), (2, 0.4), (3, 0.4)])
+def test_mimo_rounds_beat_the_linear_view(bits, gain_db):
+    """20 dB, so that the converter and not the noise decides; the scale of the pilots is free."""
+    rng = np.random.default_rng(bits)
+    h = channels.plane_waves(rng, 12, (4, 4), (8, 8))
+    p = channels.pilots(rng, 64, 0) * np.exp(2j * np.pi * rng.random((64, 1))).astype(np.complex64)
+    y = quantized(channels.observe(rng, h, p, 0.01), bits, 1.01)
+    est = diffusion.Estimator("ce-mimo64x16")
+    error = {}
+    for rounds in (0, 5):
+        est.few_bit_rounds = rounds
+        found, err_var = est(y, p, 0.01)
+        error[rounds] = nmse_db(found, h)
+        assert (err_var > 0).all() and est.adc_levels == 2**bits
+    assert error[5] < error[0] - gain_db
+    np.testing.assert_allclose(est(7 * y, 7 * p, 0.49)[0], found, atol=2e-3 * np.abs(h).max())
 
 
 def test_classical_estimators_take_part_and_nothing_happens_without_a_converter():

@@ -12,7 +12,8 @@ channels unit mean power.
 Study "extrapolation": orthogonal pilots from a part of the transmit antennas only (whole columns of the
 array), the error counts on the silent ones. Study "three-clusters": the public estimators' channels
 (train/mimo_three_clusters.py), orthogonal pilots. Study "quantized": 1 to 3 bits a rail, full scale 1.2, 1.8,
-2.3 standard deviations; every estimator is told what Estimator makes of them (Bussgang), the genie too.
+2.3 standard deviations; the methods of Estimator have its rounds (few_bit_rounds), LMMSE, GMM, OMP and the
+genie the linear view (Bussgang) that these start from.
 
 example:
     gr-diffusion evaluate mimo --data FOLDER --json mimo.json
