@@ -35,7 +35,8 @@ DIFFUSION_API void few_bit_estimate(pilot_estimator& e, const few_bit_pilots& vi
  * \param h frames x receivers x transmitters
  * \param err_var one for each frame, the mean over the antenna pairs */
 DIFFUSION_API void few_bit_estimate(mimo_estimator& e, const few_bit_pilots& view,
-                                    const std::complex<float>* y, size_t frames, const float* noise_var, float power, int rounds,
+                                    const std::complex<float>* y, size_t frames, const float* noise_var,
+                                    float power, int rounds,
                                     std::complex<float>* h, float* err_var);
 
 /*! Mean and variance of N(mean, var) cut to low .. high (infinite ends allowed). */

@@ -98,7 +98,8 @@ class Estimator:
         power = float(np.sum(np.abs(pilots.astype(np.complex128)) ** 2) / pilots.shape[1])
         noise = np.broadcast_to(noise_var, y.shape[:1]).astype(np.float32)
         if len(y) and _native.few_bit_pilots(y, noise, power)[0]:
-            h, err_var, self.adc_levels = _native.few_bit_estimate(self._native, y, noise, power, self.few_bit_rounds)
+            found = _native.few_bit_estimate(self._native, y, noise, power, self.few_bit_rounds)
+            h, err_var, self.adc_levels = found
         else:
             h, err_var = self._frames(y, noise_var, power)
         return h, np.broadcast_to(err_var[:, None, None], h.shape).copy()
