@@ -18,19 +18,9 @@ deshaper_cb_impl::deshaper_cb_impl(const std::string& model, double snr_db, int 
     : gr::block("deshaper_cb",
                 gr::io_signature::make(1, 1, sizeof(gr_complex)),
                 gr::io_signature::make(1, 1, sizeof(uint8_t))),
-      d_state(model, snr_db, block_length, adc_bits, phase_noise_deg, matcher),
-      d_length_tag(length_tag_name.empty() ? pmt::pmt_t() : pmt::intern(length_tag_name)),
-      d_indices(size_t(block_length)),
-      d_bits(8 * size_t(block_length))
+      shaper_block(model, snr_db, block_length, adc_bits, phase_noise_deg, matcher),
+      d_length_tag(length_tag_name.empty() ? pmt::pmt_t() : pmt::intern(length_tag_name))
 {
-    set_tag_propagation_policy(TPP_DONT);
-    message_port_register_in(pmt::mp("cmd"));
-    set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
-        for_each_setting(d_logger, message, [this](const std::string& key, const pmt::pmt_t& value) {
-            gr::thread::scoped_lock lock(d_mutex);
-            d_state.command(key, value);
-        });
-    });
 }
 
 void deshaper_cb_impl::forecast(int, gr_vector_int& ninput_items_required)
@@ -143,52 +133,29 @@ int deshaper_cb_impl::general_work(int noutput_items,
     return int(made);
 }
 
-void deshaper_cb_impl::set_snr_db(double snr_db)
-{
-    gr::thread::scoped_lock lock(d_mutex);
-    d_state.set_snr_db(snr_db);
-}
-
-void deshaper_cb_impl::set_hardware(int adc_bits, double phase_noise_deg)
-{
-    gr::thread::scoped_lock lock(d_mutex);
-    d_state.set_hardware(adc_bits, phase_noise_deg);
-}
-
-double deshaper_cb_impl::snr_db() const
-{
-    gr::thread::scoped_lock lock(d_mutex);
-    return d_state.snr_db();
-}
-
 uint64_t deshaper_cb_impl::blocks() const
 {
-    gr::thread::scoped_lock lock(d_mutex);
-    return d_blocks;
+    return locked([this] { return d_blocks; });
 }
 
 uint64_t deshaper_cb_impl::bad_blocks() const
 {
-    gr::thread::scoped_lock lock(d_mutex);
-    return d_bad_blocks;
+    return locked([this] { return d_bad_blocks; });
 }
 
 uint64_t deshaper_cb_impl::bad_tags() const
 {
-    gr::thread::scoped_lock lock(d_mutex);
-    return d_bad_tags;
+    return locked([this] { return d_bad_tags; });
 }
 
 uint64_t deshaper_cb_impl::cut_blocks() const
 {
-    gr::thread::scoped_lock lock(d_mutex);
-    return d_cut_blocks;
+    return locked([this] { return d_cut_blocks; });
 }
 
 uint64_t deshaper_cb_impl::bad_samples() const
 {
-    gr::thread::scoped_lock lock(d_mutex);
-    return d_bad_samples;
+    return locked([this] { return d_bad_samples; });
 }
 
 } // namespace gr::diffusion

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
-#include "shaper_link_state.h"
+#include "shaper_block.h"
 #include "shaping_tag.h"
 #include <gnuradio/diffusion/deshaper_cb.h>
-#include <vector>
 
 namespace gr::diffusion {
 
-class deshaper_cb_impl : public deshaper_cb
+class deshaper_cb_impl : public shaper_block<deshaper_cb>
 {
 public:
     deshaper_cb_impl(const std::string& model, double snr_db, int block_length, int adc_bits,
@@ -20,9 +19,6 @@ public:
                      gr_vector_const_void_star& input_items,
                      gr_vector_void_star& output_items) override;
 
-    void set_snr_db(double snr_db) override;
-    void set_hardware(int adc_bits, double phase_noise_deg) override;
-    double snr_db() const override;
     uint64_t blocks() const override;
     uint64_t bad_blocks() const override;
     uint64_t bad_tags() const override;
@@ -34,9 +30,7 @@ private:
     void read_tag(const gr::tag_t& tag);
     void decode_block();
 
-    shaper_link_state d_state;
     const pmt::pmt_t d_length_tag;
-    mutable gr::thread::mutex d_mutex;
 
     // The block being collected.
     shaper_link_state::link_ptr d_link;      // null before the first block
@@ -44,10 +38,8 @@ private:
     bool d_drop = false;                      // until the next tag
     shaping_tag d_tag;
     uint64_t d_tag_offset = UINT64_MAX;       // of the last tag read
-    std::vector<uint8_t> d_indices;
     size_t d_filled = 0;
     // The bits being handed on.
-    std::vector<uint8_t> d_bits;
     size_t d_ready = 0, d_given = 0;
     uint64_t d_packet_bits = 0;
 

@@ -19,20 +19,10 @@ shaper_bc_impl::shaper_bc_impl(const std::string& model, double snr_db, int bloc
     : gr::block("shaper_bc",
                 gr::io_signature::make(1, 1, sizeof(uint8_t)),
                 gr::io_signature::make(1, 1, sizeof(gr_complex))),
-      d_state(model, snr_db, block_length, adc_bits, phase_noise_deg, matcher),
+      shaper_block(model, snr_db, block_length, adc_bits, phase_noise_deg, matcher),
       d_packets(!length_tag_name.empty()),
-      d_length_tag(pmt::intern(length_tag_name)),
-      d_bits(8 * size_t(block_length)),
-      d_indices(size_t(block_length))
+      d_length_tag(pmt::intern(length_tag_name))
 {
-    set_tag_propagation_policy(TPP_DONT); // bits and symbols do not correspond one to one
-    message_port_register_in(pmt::mp("cmd"));
-    set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
-        for_each_setting(d_logger, message, [this](const std::string& key, const pmt::pmt_t& value) {
-            gr::thread::scoped_lock lock(d_mutex);
-            d_state.command(key, value);
-        });
-    });
 }
 
 void shaper_bc_impl::forecast(int, gr_vector_int& ninput_items_required)
@@ -163,40 +153,19 @@ int shaper_bc_impl::general_work(int noutput_items,
     return int(made);
 }
 
-void shaper_bc_impl::set_snr_db(double snr_db)
-{
-    gr::thread::scoped_lock lock(d_mutex);
-    d_state.set_snr_db(snr_db);
-}
-
-void shaper_bc_impl::set_hardware(int adc_bits, double phase_noise_deg)
-{
-    gr::thread::scoped_lock lock(d_mutex);
-    d_state.set_hardware(adc_bits, phase_noise_deg);
-}
-
-double shaper_bc_impl::snr_db() const
-{
-    gr::thread::scoped_lock lock(d_mutex);
-    return d_state.snr_db();
-}
-
 uint32_t shaper_bc_impl::index() const
 {
-    gr::thread::scoped_lock lock(d_mutex);
-    return d_state.link()->index;
+    return locked([this] { return d_state.link()->index; });
 }
 
 double shaper_bc_impl::rate() const
 {
-    gr::thread::scoped_lock lock(d_mutex);
-    return d_state.link()->code.rate();
+    return locked([this] { return d_state.link()->code.rate(); });
 }
 
 uint64_t shaper_bc_impl::blocks() const
 {
-    gr::thread::scoped_lock lock(d_mutex);
-    return d_blocks;
+    return locked([this] { return d_blocks; });
 }
 
 } // namespace gr::diffusion

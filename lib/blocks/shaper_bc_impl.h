@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
-#include "shaper_link_state.h"
+#include "shaper_block.h"
 #include <gnuradio/diffusion/shaper_bc.h>
-#include <vector>
 
 namespace gr::diffusion {
 
-class shaper_bc_impl : public shaper_bc
+class shaper_bc_impl : public shaper_block<shaper_bc>
 {
 public:
     shaper_bc_impl(const std::string& model, double snr_db, int block_length, int adc_bits,
@@ -19,9 +18,6 @@ public:
                      gr_vector_const_void_star& input_items,
                      gr_vector_void_star& output_items) override;
 
-    void set_snr_db(double snr_db) override;
-    void set_hardware(int adc_bits, double phase_noise_deg) override;
-    double snr_db() const override;
     uint32_t index() const override;
     double rate() const override;
     uint64_t blocks() const override;
@@ -33,14 +29,11 @@ private:
     void finish_block();
     void complain(const char* what, uint64_t offset);
 
-    shaper_link_state d_state;
     const bool d_packets;
     const pmt::pmt_t d_length_tag;
-    mutable gr::thread::mutex d_mutex;
 
     // The block being filled; null between blocks.
     shaper_link_state::link_ptr d_link;
-    std::vector<uint8_t> d_bits, d_indices;
     size_t d_filled = 0;
     // The block being sent.
     shaper_link_state::link_ptr d_sending;

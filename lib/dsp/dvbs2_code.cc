@@ -13,6 +13,7 @@ namespace gr::diffusion::dsp {
 namespace {
 
 constexpr int lane_count = 360;
+constexpr auto thinned_rate = "4/5", thinned_from = "2/3";
 constexpr float largest = 60; // of a message: certainty, and still far from where float loses 1
 
 //! log((1 + e^(a+b)) / (e^a + e^b)), its correction term log(1 + e^-x) as max(5/8 - x/4, 0).
@@ -85,6 +86,7 @@ const std::vector<std::string>& dvbs2_code::rates()
         std::vector<std::string> out;
         for (const auto& table : dvbs2_tables())
             out.push_back(table.rate);
+        out.push_back(thinned_rate); // last: the numbers of the others are in frame headers
         return out;
     }();
     return names;
@@ -94,8 +96,13 @@ const dvbs2_code& dvbs2_code::get(const std::string& rate)
 {
     static const std::vector<std::unique_ptr<const dvbs2_code>> codes = [] {
         std::vector<std::unique_ptr<const dvbs2_code>> out;
-        for (size_t i = 0; i < rates().size(); i++)
-            out.emplace_back(new dvbs2_code(i));
+        std::unique_ptr<const dvbs2_code> thinned;
+        for (size_t i = 0; i < dvbs2_tables().size(); i++) {
+            out.emplace_back(new dvbs2_code(rates()[i], i, 1));
+            if (rates()[i] == thinned_from)
+                thinned.reset(new dvbs2_code(thinned_rate, i, 2));
+        }
+        out.push_back(std::move(thinned));
         return out;
     }();
     for (const auto& code : codes)
@@ -107,12 +114,14 @@ const dvbs2_code& dvbs2_code::get(const std::string& rate)
     throw std::invalid_argument("LDPC code rate is '" + rate + "', use one of " + list);
 }
 
-dvbs2_code::dvbs2_code(size_t number)
+dvbs2_code::dvbs2_code(const std::string& rate, size_t number, size_t thinning)
+    : d_rate(rate), d_table(number), d_thinning(thinning), d_heavy(0)
 {
     const auto& table = dvbs2_tables()[number];
-    d_rate = table.rate;
     d_k = table.k;
-    d_layers = (n - d_k) / lanes;
+    d_layers = (whole - d_k) / lanes;
+    for (const auto& group : table.checks)
+        d_heavy += group.size() > 3 ? lanes : 0;
     d_edges.resize(d_layers);
     for (size_t group = 0; group < table.checks.size(); group++)
         for (uint16_t check : table.checks[group])
@@ -128,22 +137,24 @@ dvbs2_code::dvbs2_code(size_t number)
 
 void dvbs2_code::encode(const uint8_t* bits, uint8_t* parity) const
 {
-    const auto& table = *std::find_if(dvbs2_tables().begin(), dvbs2_tables().end(),
-                                      [&](const dvbs2_table& t) { return t.rate == d_rate; });
-    const size_t m = n - d_k;
-    std::memset(parity, 0, m);
+    const auto& table = dvbs2_tables()[d_table];
+    const size_t m = whole - d_k;
+    static thread_local std::vector<uint8_t> sums;
+    sums.assign(m, 0);
     for (size_t i = 0; i < d_k; i++)
         if (bits[i] & 1)
             for (size_t check : table.checks[i / lanes])
-                parity[(check + i % lanes * d_layers) % m] ^= 1;
+                sums[(check + i % lanes * d_layers) % m] ^= 1;
     for (size_t j = 1; j < m; j++)
-        parity[j] ^= parity[j - 1];
+        sums[j] ^= sums[j - 1];
+    for (size_t j = d_thinning - 1; j < m; j += d_thinning)
+        *parity++ = sums[j];
 }
 
 size_t dvbs2_code::decode(const float* llr, uint8_t* bits, size_t iterations) const
 {
     static thread_local messages w;
-    w.value.resize(n);
+    w.value.assign(whole, 0); // what is not sent is not known
     w.old.assign(d_edge_count * lanes, 0);
     for (auto* scratch : { &w.in, &w.out, &w.forward, &w.backward })
         scratch->resize(d_widest * lanes);
@@ -156,8 +167,8 @@ size_t dvbs2_code::decode(const float* llr, uint8_t* bits, size_t iterations) co
     };
     for (size_t i = 0; i < d_k; i++)
         w.value[i] = held(llr[i]);
-    for (size_t j = 0; j < n - d_k; j++)
-        w.value[d_k + j % d_layers * lanes + j / d_layers] = held(llr[d_k + j]);
+    for (size_t j = d_thinning - 1, i = d_k; j < whole - d_k; j += d_thinning, i++)
+        w.value[d_k + j % d_layers * lanes + j / d_layers] = held(llr[i]);
 
     auto is_word = [&] {
         uint8_t odd[lanes];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pas_code.h"
 #include "permutation.h"
-#include <numeric>
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 
@@ -16,19 +16,24 @@ size_t checked(int bits_per_symbol, const dvbs2_code& code)
     if (bits_per_symbol != 4 && bits_per_symbol != 6 && bits_per_symbol != 8)
         throw std::invalid_argument("amplitude shaping: " + std::to_string(bits_per_symbol) +
                                     " bits per symbol, use 4, 6 or 8 (16-, 64-, 256-QAM)");
+    if (code.n() % size_t(bits_per_symbol))
+        throw std::invalid_argument("amplitude shaping: words of code " + code.rate() + ", " + std::to_string(code.n()) +
+                                    " bits, are no whole number of symbols of " + std::to_string(bits_per_symbol) +
+                                    " bits; use another code");
     if (!pas_code::fits(bits_per_symbol, code))
-        throw std::invalid_argument(
-            "amplitude shaping: code rate " + code.rate() + " is too low for " +
-            std::to_string(1 << bits_per_symbol) + "-QAM: its parity bits outnumber the signs; use " +
-            std::to_string(bits_per_symbol - 2) + "/" + std::to_string(bits_per_symbol) + " or more");
-    return code.k() - size_t(bits_per_symbol - 2) * pas_code::symbols_of(bits_per_symbol);
+        throw std::invalid_argument("amplitude shaping: code rate " + code.rate() + " is too low for " +
+                                    std::to_string(1 << bits_per_symbol) + "-QAM: its parity bits outnumber the signs; use " +
+                                    std::to_string(bits_per_symbol - 2) + "/" + std::to_string(bits_per_symbol) +
+                                    " or more");
+    return code.k() - size_t(bits_per_symbol - 2) * pas_code::symbols_of(bits_per_symbol, code);
 }
 
 } // namespace
 
 bool pas_code::fits(int bits_per_symbol, const dvbs2_code& code)
 {
-    return code.k() >= size_t(bits_per_symbol - 2) * symbols_of(bits_per_symbol);
+    return code.n() % size_t(bits_per_symbol) == 0 &&
+           code.k() >= size_t(bits_per_symbol - 2) * symbols_of(bits_per_symbol, code);
 }
 
 pas_code::pas_code(int bits_per_symbol, const dvbs2_code& code, const std::vector<uint32_t>& amplitudes,
@@ -61,13 +66,14 @@ pas_code::pas_code(int bits_per_symbol, const dvbs2_code& code, const std::vecto
     // signs.
     const size_t half = size_t(d_width / 2);
     std::vector<uint32_t> amplitude_bits, signs;
-    for (size_t r = 0; r < rails; r++) {
+    for (size_t r = 0; r < rails; r++)
         signs.push_back(uint32_t(r * half));
-        for (size_t b = 1; b < half; b++)
+    for (size_t b = half - 1; b > 0; b--) // the last label bit first
+        for (size_t r = 0; r < rails; r++)
             amplitude_bits.push_back(uint32_t(r * half + b));
-    }
-    d_place.resize(dvbs2_code::n);
-    const auto information = random_permutation(code.k(), place_seed);
+    d_place.resize(code.n());
+    auto information = random_permutation(code.k(), place_seed);
+    std::stable_partition(information.begin(), information.end(), [&](uint32_t i) { return i < code.heavy(); });
     const auto sign_order = random_permutation(signs.size(), place_seed + 1);
     for (size_t i = 0; i < code.k(); i++)
         d_place[information[i]] = i < amplitude_bits.size() ? amplitude_bits[i]
@@ -79,7 +85,7 @@ pas_code::pas_code(int bits_per_symbol, const dvbs2_code& code, const std::vecto
 void pas_code::encode(const uint8_t* bits, uint8_t* labels) const
 {
     const size_t half = size_t(d_width / 2), rails = 2 * symbols();
-    std::vector<uint8_t> amplitudes(rails), word(dvbs2_code::n);
+    std::vector<uint8_t> amplitudes(rails), word(d_code->n());
     d_matcher->match(bits, amplitudes.data());
     for (size_t r = 0; r < rails; r++)
         for (int b = 0; b < d_amplitude_bits; b++)
@@ -94,17 +100,17 @@ void pas_code::encode(const uint8_t* bits, uint8_t* labels) const
         word[i] = labels[at];
     }
     d_code->encode(word.data(), word.data() + d_code->k());
-    for (size_t i = d_code->k(); i < dvbs2_code::n; i++)
+    for (size_t i = d_code->k(); i < d_code->n(); i++)
         labels[d_place[i]] = word[i];
 }
 
 bool pas_code::decode(const float* llr, uint8_t* bits, size_t iterations) const
 {
     const size_t half = size_t(d_width / 2), rails = 2 * symbols();
-    std::vector<float> word(dvbs2_code::n);
+    std::vector<float> word(d_code->n());
     for (size_t i = 0; i < word.size(); i++)
         word[i] = llr[d_place[i]];
-    std::vector<uint8_t> information(d_code->k()), labels(dvbs2_code::n), amplitudes(rails);
+    std::vector<uint8_t> information(d_code->k()), labels(d_code->n()), amplitudes(rails);
     const bool found = d_code->decode(word.data(), information.data(), iterations) > 0;
     uint8_t* extra = bits + d_matcher->bits();
     for (size_t i = 0; i < information.size(); i++) {

@@ -285,7 +285,7 @@ void payload_code::decode(const float* llr, uint8_t* bits, float* posterior)
             trellis_posterior(llr, d.n, pattern, posterior);
     } else {
         if (const dvbs2_code* longer = long_code(d.code)) {
-            std::vector<float> word(dvbs2_code::n);
+            std::vector<float> word(longer->n());
             std::vector<uint8_t> information(longer->k());
             for_each_long_word(*longer, d.n, [&](size_t to, size_t n, size_t from) {
                 std::fill(word.begin(), word.end(), -INFINITY); // what is not sent is 0 by agreement

@@ -37,7 +37,8 @@ std::shared_ptr<const engine::shaping_prior> prior_of(int bits)
     return prior;
 }
 
-std::vector<uint32_t> amplitudes_of(int bits, uint32_t index)
+//! \param symbols of a word
+std::vector<uint32_t> amplitudes_of(int bits, uint32_t index, size_t symbols)
 {
     const auto prior = prior_of(bits);
     if (index > shaped_payload::max_index || index >= prior->states() || prior->state(index).hardware)
@@ -55,20 +56,21 @@ std::vector<uint32_t> amplitudes_of(int bits, uint32_t index)
         const long a = (std::lround(std::abs(points[i].real()) / smallest) - 1) / 2;
         pmf.at(size_t(a)) += of_class[k] / double(prior->class_size()[k]);
     }
-    return quantize_composition(pmf, 2 * pas_code::symbols_of(bits));
+    return quantize_composition(pmf, 2 * symbols);
 }
 
 } // namespace
 
 std::vector<fec> shaped_payload::codes(int bits_per_symbol)
 {
+    static const std::map<int, std::vector<const char*>> best = { { 4, { "7/9", "11/15", "2/3" } },
+                                                                  { 6, { "4/5", "37/45", "7/9", "11/15", "2/3" } },
+                                                                  { 8, { "8/9", "37/45", "7/9" } } };
     std::vector<fec> out;
-    for (const char* rate : { "8/9", "37/45", "7/9", "11/15", "2/3", "3/5" }) {
-        const bool best = bits_per_symbol == 8 || (bits_per_symbol == 6 ? rate != std::string("8/9")
-                                                                        : rate[0] != '8' && rate[0] != '3');
-        if (best && pas_code::fits(bits_per_symbol, dvbs2_code::get(rate)))
+    const auto found = best.find(bits_per_symbol);
+    if (found != best.end())
+        for (const char* rate : found->second)
             out.push_back(fec_from_name(std::string("dvbs2-") + rate));
-    }
     return out;
 }
 
@@ -85,7 +87,7 @@ std::shared_ptr<const shaped_payload> shaped_payload::get(int bits_per_symbol, f
     if (bits_per_symbol != 4 && bits_per_symbol != 6 && bits_per_symbol != 8)
         throw std::invalid_argument("amplitude shaping: " + std::to_string(bits_per_symbol) +
                                     " bits per symbol, use 4, 6 or 8 (16-, 64-, 256-QAM)");
-    const auto counts = amplitudes_of(bits_per_symbol, index);
+    const auto counts = amplitudes_of(bits_per_symbol, index, pas_code::symbols_of(bits_per_symbol, ldpc));
     std::shared_ptr<const shaped_payload> payload(
         new shaped_payload(pas_code(bits_per_symbol, ldpc, counts),
                            qam(bits_per_symbol, std::vector<double>(counts.begin(), counts.end()))));
@@ -106,15 +108,16 @@ shaped_payload::mode shaped_payload::mode_for(int bits_per_symbol, double snr_db
     uint32_t last = 0;
     while (last < max_index && last + 1 < prior->states() && !prior->state(last + 1).hardware)
         last++;
-    const double symbols = double(pas_code::symbols_of(bits_per_symbol));
-    mode lowest{ fec::none, 0, INFINITY };
+    constexpr double slack = 0.06; // bits a symbol; a code that has no more to give leaves it to the next
+    mode lowest{ fec::none, 0, INFINITY }, chosen{ fec::none, 0, 0 };
     for (const fec code : codes(bits_per_symbol)) {
-        const double extra = double(code_of(code).k()) - double(bits_per_symbol - 2) * symbols;
+        const size_t symbols = pas_code::symbols_of(bits_per_symbol, code_of(code));
+        const double extra = double(code_of(code).k()) - double(bits_per_symbol - 2) * double(symbols);
         mode best{ code, 0, 0 };
         double before = INFINITY;
         for (uint32_t i = last + 1; i-- > 0;) {
-            const distribution_matcher matcher(amplitudes_of(bits_per_symbol, i));
-            const double rate = (double(matcher.bits()) + extra) / symbols;
+            const distribution_matcher matcher(amplitudes_of(bits_per_symbol, i, symbols));
+            const double rate = (double(matcher.bits()) + extra) / double(symbols);
             if (rate < lowest.rate)
                 lowest = { code, i, rate };
             if (rate <= bearable && rate >= best.rate)
@@ -125,22 +128,24 @@ shaped_payload::mode shaped_payload::mode_for(int bits_per_symbol, double snr_db
                 break;
             before = std::min(before, rate);
         }
-        if (best.rate > 0)
-            return best;
+        if (best.rate > chosen.rate + slack)
+            chosen = best;
+        if (chosen.rate >= bearable - slack)
+            break;
     }
-    return lowest;
+    return chosen.rate > 0 ? chosen : lowest;
 }
 
 void shaped_payload::encode(const uint8_t* bits, size_t n, uint8_t* labels) const
 {
     const size_t count = words(n), width = size_t(d_constellation.bits());
-    std::vector<uint8_t> padded(count * d_code.bits()), word(count * dvbs2_code::n);
+    std::vector<uint8_t> padded(count * d_code.bits()), word(count * d_code.code().n());
     std::copy_n(bits, n, padded.begin());
     random_source random(padding_seed); // zeros would all be one sequence of amplitudes
     for (size_t i = n; i < padded.size(); i++)
         padded[i] = random.bits() >> 63;
     for (size_t w = 0; w < count; w++)
-        d_code.encode(padded.data() + w * d_code.bits(), word.data() + w * dvbs2_code::n);
+        d_code.encode(padded.data() + w * d_code.bits(), word.data() + w * d_code.code().n());
     const auto order = random_permutation(symbols(n), order_seed);
     for (size_t i = 0; i < order.size(); i++)
         std::copy_n(&word[order[i] * width], width, labels + i * width);
@@ -149,14 +154,14 @@ void shaped_payload::encode(const uint8_t* bits, size_t n, uint8_t* labels) cons
 bool shaped_payload::decode(const float* llr, size_t n, uint8_t* bits) const
 {
     const size_t count = words(n), width = size_t(d_constellation.bits());
-    std::vector<float> word(count * dvbs2_code::n);
+    std::vector<float> word(count * d_code.code().n());
     const auto order = random_permutation(symbols(n), order_seed);
     for (size_t i = 0; i < order.size(); i++)
         std::copy_n(llr + i * width, width, &word[order[i] * width]);
     std::vector<uint8_t> decoded(d_code.bits());
     bool good = true;
     for (size_t w = 0; w < count; w++) {
-        good &= d_code.decode(&word[w * dvbs2_code::n], decoded.data());
+        good &= d_code.decode(&word[w * d_code.code().n()], decoded.data());
         const size_t from = w * d_code.bits();
         std::copy_n(decoded.begin(), std::min(decoded.size(), n - from), bits + from);
     }

@@ -14,100 +14,14 @@ import numpy as np
 import pmt
 from gnuradio import blocks, digital, gr
 
-from . import diffusion_python as compiled
-from . import metrics
-from .carousel import PREFIX, join, split  # noqa: F401  (link's packets)
+from .carousel import join, split
+from .link_figures import figures
+from .link_settings import (ALL_PILOTS, CHAINS, LENGTH_TAG, MODULATIONS, UNIFORM,  # noqa: F401  (part of the job's names)
+                            Settings)
 from .medium import medium, power_profile
 from .ofdm import ofdm_rx, ofdm_tx
 from .radio import driver_of, exchange
 from .virtual_link import VirtualLink
-
-MODULATIONS = {"bpsk": 1, "qpsk": 2, "qam16": 4, "qam64": 6, "qam256": 8}
-PILOTS = ("full", "half", "quarter")
-ALL_PILOTS = "native-full"  # beside fewer pilots: the same packets in frames that have all of them
-UNIFORM = "native-uniform"  # beside shaped frames: the same packets on equally likely points
-LENGTH_TAG = "packet_len"
-CHAINS = {"classical": ("lmmse", "map"), "diffusion": ("diffusion", "diffusion")}
-
-
-@dataclass
-class Settings:
-    """What the job sends and through what."""
-    file: Path = None
-    snr_db: float = 10.0
-    adc_bits: int = 3
-    preset: str = "mild"
-    modulation: str = "qpsk"
-    fec: str = "ldpc-1/2"
-    payload: int = 112      # bytes a frame, PREFIX included: one LDPC word
-    frames: int = 150       # at least; the file goes round until they are sent
-    pilots: str = "full"    # of the native frames' payload: full, half, quarter
-    taps: int = 6           # Rayleigh taps of the multipath, powers exp(-k/2), drawn for every frame
-    # "memory": a medium within this process; "loopback": the same over the virtual radio, TX and RX as two
-    # processes; else SoapySDR arguments, and a medium of the device's own
-    device: str = "memory"
-    rate: float = 1e6         # of the device, samples/s
-    frequency: float = 2.45e9
-    tx_gain: float = None
-    rx_gain: float = None
-    seed: int = 1
-    shaping: bool = False     # amplitude-shaped payloads for snr_db less backoff_db; payload is then one code word
-    backoff_db: float = 5.0   # for fading: carriers and frames differ, the code's word is short
-
-    def mode(self):
-        """(fec, composition index or -1, bits a symbol) of the native frames."""
-        if not self.shaping:
-            return self.fec, -1, None
-        return compiled.shaped_mode(MODULATIONS[self.modulation], self.snr_db - self.backoff_db, 0.0)
-
-    def shaped(self):
-        """These settings with the mode's code, and the payload that fills one code word."""
-        if not self.shaping:
-            return self
-        fec, index, _ = self.mode()
-        bits = compiled.shaped_code(MODULATIONS[self.modulation], fec, index).bits
-        return dataclasses.replace(self, fec=fec, payload=bits // 8)
-
-    def uniform(self):
-        """Shaped settings -> those of the same packets, unshaped: the lowest code of the family that holds one in a word
-        (shortened to it); None if there is none."""
-        for rate in ("3/5", "2/3", "11/15", "7/9", "37/45", "8/9"):
-            if compiled.ldpc_code(rate).k >= 8 * self.payload + 32:  # payload and checksum
-                return dataclasses.replace(self, shaping=False, fec=f"dvbs2-{rate}")
-        return None
-
-    @property
-    def ours(self):
-        """Whether the medium is what these settings say, not a device's own."""
-        return self.device in ("memory", "loopback")
-
-    def plain(self):
-        """The fields as JSON has them."""
-        return {**dataclasses.asdict(self), "file": str(self.file)}
-
-    def check(self):
-        if self.modulation not in MODULATIONS:
-            raise ValueError(f"modulation is '{self.modulation}', use one of {', '.join(MODULATIONS)}")
-        if self.shaping and MODULATIONS[self.modulation] < 4:
-            raise ValueError(f"shaping needs amplitudes: modulation is '{self.modulation}', use qam16, qam64 or qam256")
-        if self.fec not in compiled.fec_names():
-            raise ValueError(f"fec is '{self.fec}', use one of {', '.join(compiled.fec_names())}")
-        if self.pilots not in PILOTS:
-            raise ValueError(f"pilots is '{self.pilots}', use one of {', '.join(PILOTS)}")
-        if not PREFIX < self.payload <= 4096:
-            raise ValueError(f"payload is {self.payload} bytes, use {PREFIX + 1} to 4096")
-        if not 1 <= self.frames <= 60000:
-            raise ValueError(f"frames is {self.frames}, use 1 to 60000")
-        if not -20 <= self.snr_db <= 80:
-            raise ValueError(f"snr_db is {self.snr_db}, use -20 to 80")
-        compiled.impairments(self.preset)  # names the presets there are
-        if not 0 <= self.adc_bits <= 16:
-            raise ValueError(f"adc_bits is {self.adc_bits}, use 1 to 16, or 0 for no ADC")
-        if not 1 <= self.taps <= 16:
-            raise ValueError(f"taps is {self.taps}, use 1 to 16")
-        if not self.rate > 0:
-            raise ValueError(f"rate is {self.rate}, use a positive number of samples/s")
-
 
 # ---- flowgraphs ------------------------------------------------------------------------------------
 
@@ -199,7 +113,7 @@ def transmitter(settings, waveform):
         tx = ofdm_tx("stream", settings.modulation, settings.fec,
                      pilots="full" if waveform == ALL_PILOTS else settings.pilots)
         if settings.shaping:
-            tx.set_shaping_snr_db(settings.snr_db - settings.backoff_db + 2)  # ofdm_tx takes 2 dB off by itself
+            tx.set_shaping_snr_db(settings.mode_snr_db() + 2)  # ofdm_tx takes 2 dB off by itself
         return [tx]
     # The guard of the native frames: the same medium sees the same signal.
     return [digital.ofdm_tx(bps_payload=2, packet_length_tag_key=LENGTH_TAG),
@@ -253,90 +167,15 @@ def _run(tb):
     return time.process_time() - start
 
 
-# ---- figures ---------------------------------------------------------------------------------------
-
-def true_channel(taps, fft_len=64, early=4):
-    """The channel of taps at all carriers (DC in the middle), seen by a DFT that starts early samples early."""
-    k = np.arange(-fft_len // 2, fft_len // 2)
-    return np.exp(-2j * np.pi * np.outer(k, np.arange(len(taps)) + early) / fft_len) @ taps
-
-
-def figures(reception, transmission, settings):
-    """frames_sent, frames_ok, per, ber, evm_db, gmi, nmse_db, cpu_s, and what the plots need."""
-    sent = transmission.packets
-    good = set(reception.packets) & set(sent)
-    result = {"frames_sent": len(sent), "frames_ok": len(good), "per": 1 - len(good) / len(sent), "ber": None,
-              "evm_db": None, "gmi": None, "nmse_db": None, "net_rate": None, "throughput": None,
-              "cpu_s": reception.cpu_s}
-    result["net_rate"] = net_rate(reception, good)
-    if transmission.waveform != "stock" and not settings.shaping:
-        result["throughput"] = throughput(good, transmission, settings)
-    result["per_interval"] = metrics.wilson(len(sent) - len(good), len(sent))
-    detail = {"symbols": [], "channel": None, "notes": sorted({f["note"] for f in reception.frames if "note" in f})}
-    if not reception.frames:
-        return result, detail
-    modem = compiled.native_modulator()
-    bits, llrs, errors, signals, channel_error, channel_power = [], [], 0.0, 0.0, 0.0, 0.0
-    m = MODULATIONS[settings.modulation]
-    used = np.array(modem.used_carriers) + 32
-    for f in reception.frames:
-        n = f.get("frame", -1)  # the transmitter counts from 0
-        if not f["header_ok"] or not 0 <= n < len(sent) or f["length"] != len(sent[n]) or len(f["symbols"]) == 0:
-            continue
-        index = f.get("shaping", -1)
-        header = compiled.native_header(len(sent[n]), m, f["fec"] if index >= 0 else settings.fec, index,
-                                        f.get("pilots", "full"))
-        true_bits = modem.payload_bits(header, sent[n])
-        llr = np.asarray(f["llr"], np.float32)
-        if true_bits.size != llr.size:
-            continue
-        x = header.constellation.points[np.packbits(true_bits.reshape(-1, m), axis=1).ravel() >> (8 - m)]
-        y = np.asarray(f["symbols"], np.complex64)
-        weight = 1 / np.asarray(f["symbol_noise"], np.float64)  # a faded carrier weighs what it is worth
-        errors += np.sum(weight * np.abs(y - x) ** 2)
-        signals += np.sum(weight * np.abs(x) ** 2)
-        bits.append(true_bits)
-        llrs.append(llr)
-        if len(transmission.taps_of) == len(sent):
-            # The medium's taps fix the channel up to the transmitter's gain and the receiver's timing.
-            start, taps = transmission.taps_of[n]
-            late = int(f["offset"]) - int(start)
-            h = true_channel(taps, early=4 - late)[used]
-            mine = np.asarray(f["channel"], np.complex64)[used]
-            gain = np.vdot(h, mine) / np.vdot(h, h)
-            channel_error += np.sum(np.abs(mine - gain * h) ** 2)
-            channel_power += np.sum(np.abs(gain * h) ** 2)
-            if detail["channel"] is None:
-                detail["channel"] = (np.array(modem.used_carriers), gain * h, mine)
-        if len(detail["symbols"]) < 12:
-            detail["symbols"].append(y)
-    if bits:
-        bits, llrs = np.concatenate(bits), np.concatenate(llrs)
-        result["ber"] = float(np.mean((llrs > 0) != bits))
-        result["evm_db"] = float(10 * np.log10(errors / signals))
-        if settings.shaping:  # LLRs know the prior: entropy less what stays uncertain (Boecherer 2014), no scaling
-            unsure = np.logaddexp(0, np.where(bits, -llrs, llrs).astype(float)).sum() / np.log(2)
-            result["gmi"] = float(max(header.constellation.entropy - unsure * m / bits.size, 0))
-        else:
-            result["gmi"] = metrics.gmi(bits.reshape(-1, m), llrs.reshape(-1, m))
-        if channel_power:
-            result["nmse_db"] = float(10 * np.log10(channel_error / channel_power))
-    return result, detail
-
-
-def net_rate(reception, good):
-    """Payload bits that arrived intact per payload symbol received; None where the receiver shows no symbols."""
-    symbols = sum(len(f["symbols"]) for f in reception.frames if f["header_ok"])
-    return 8 * sum(len(p) for p in good) / symbols if symbols else None
-
-
-def throughput(good, transmission, settings):
-    """Payload bits that arrived intact per sample of the frames sent (native, plain): pilots and losses together."""
-    modem = compiled.native_modulator()
-    pilots = "full" if transmission.waveform == ALL_PILOTS else settings.pilots
-    samples = sum(modem.frame_len(compiled.native_header(len(p), MODULATIONS[settings.modulation], settings.fec, -1,
-                                                         pilots)) for p in transmission.packets)
-    return 8 * sum(len(p) for p in good) / samples
+def packets_of_file(data, settings):
+    """The file round and round. Shaped: its short last packet, which costs a whole code word, in the first round only."""
+    packets = split(data, settings.payload, settings.frames)
+    if not settings.shaping:
+        return packets
+    first = int.from_bytes(packets[0][2:4], "big")  # of a round
+    more = split(data, settings.payload, 2 * settings.frames + first)[first:]
+    full = [p for p in more if len(p) == settings.payload]
+    return packets[:first] + full[:max(settings.frames - first, 0)]
 
 
 def run(settings, sweep=(), progress=lambda text: None):
@@ -346,7 +185,7 @@ def run(settings, sweep=(), progress=lambda text: None):
     data = Path(settings.file).read_bytes()
     if not data:
         raise ValueError(f"{settings.file} is empty: there is nothing to send")
-    packets = split(data, settings.payload, settings.frames)
+    packets = packets_of_file(data, settings)
     points = [settings] + [dataclasses.replace(settings, snr_db=settings.snr_db + offset,
                                                backoff_db=settings.backoff_db + offset)  # the same mode
                            for offset in (sweep if settings.ours else ())]

@@ -57,26 +57,27 @@ def test_bad_requests_change_nothing():
     assert tx.shaping() == -1 and tx.fec() == "cc-3/4"
 
 
-def test_link_job_with_shaping(tmp_path):
+def test_link_job_with_shaping(tmp_path, capsys):
     results = tmp_path / "results.json"
-    status = main(["link", "--shaping", "--snr", "26", "--adc-bits", "6", "--frames", "8", "--quick",
-                   "--in-process",
+    status = main(["link", "--shaping", "--snr", "26", "--adc-bits", "6", "--frames", "9", "--quick", "--in-process",
                    "--report", str(tmp_path / "report"), "--json", str(results)])
     found = json.loads(results.read_text())
     assert status == 0 and found["file_intact"]
+    assert "so the same 4.7" in capsys.readouterr().out
     for name in ("classical", "diffusion", "uniform, diffusion"):
         assert 3 < found["receivers"][name]["net_rate"] < 5 and 4 < found["receivers"][name]["gmi"] < 6
 
 
-def test_uniform_beside_it_has_frames_no_longer():
-    settings = link.Settings(shaping=True, modulation="qam64", snr_db=20.0).shaped()
+@pytest.mark.parametrize("snr_db", [16.0, 18.3, 22.0])
+def test_uniform_beside_it_has_the_same_rate(snr_db):
+    settings = link.Settings(shaping=True, modulation="qam64", snr_db=snr_db).shaped()
     uniform = settings.uniform()
-    fec, index, _ = settings.mode()
+    fec, index, rate = settings.mode()
+    assert not uniform.shaping and uniform.payload == settings.payload
+    assert rate <= np.log2(1 + 10 ** ((snr_db - settings.backoff_db) / 10)) < rate + 0.4 or rate > 4.5
     symbols = lambda fec, index: diffusion.native_header(settings.payload, 6, fec, index)
     modem = diffusion.native_modulator()
-    # Shortened to what a packet needs, so a little less than a whole word.
-    share = modem.frame_len(symbols(uniform.fec, -1)) / modem.frame_len(symbols(fec, index))
-    assert not uniform.shaping and 0.85 < share <= 1
+    assert modem.frame_len(symbols(uniform.fec, -1)) == modem.frame_len(symbols(fec, index))
 
 
 def test_shaping_needs_amplitudes():

@@ -134,9 +134,7 @@ def run(args):
         print(f"throughput of diffusion with {settings.pilots} pilots over the classical chain with all: "
               f"{gain:+.1f}%")
     if settings.shaping and "uniform, diffusion" in results["receivers"]:
-        rate = settings.shaped().uniform().fec.removeprefix("dvbs2-")
-        print(f"uniform: the same packets on equally likely points at the same mean power, code {rate}, the "
-              "lowest that holds one in a word")
+        print(shaping_gain(settings, results["receivers"]))
     for name, arrived in results["arrived"].items():
         print(f"{name:<11} the file {'arrived intact' if arrived else 'did not arrive'}")
     for name, detail in results["details"].items():
@@ -154,6 +152,17 @@ def throughput_gain(receivers):
     if full is None or not full["throughput"] or receivers["diffusion"]["throughput"] is None:
         return None
     return 100 * (receivers["diffusion"]["throughput"] / full["throughput"] - 1)
+
+
+def shaping_gain(settings, receivers):
+    """Sentences: what the uniform row is, and what shaping brings at the same rate."""
+    uniform, (_, _, rate) = settings.shaped().uniform(), settings.mode()
+    shaped, plain = (receivers[n] for n in ("diffusion", "uniform, diffusion"))
+    part = lambda f: f"{f['frames_sent'] - f['frames_ok']} of {f['frames_sent']}"
+    return (f"uniform: the same packets on equally likely points, same mean power, amplifier and symbols a frame, so the same "
+            f"{rate:.3f} bit/symbol, with code {uniform.fec.removeprefix('dvbs2-')} of the same family; same channel, no shaping\n"
+            f"lost at that rate: {part(shaped)} frames shaped, {part(plain)} uniform; net {shaped['net_rate']:.3f} and "
+            f"{plain['net_rate']:.3f} bit/symbol")
 
 
 def title_of(settings):

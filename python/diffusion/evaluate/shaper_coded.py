@@ -3,12 +3,17 @@
 
 Word error rates are simulated with the link's own encoder, demapper (bitwise MAP, prior known) and decoder; the
 noise is the same for all schemes (common random numbers). Uniform has every code of the family, each at the
-SNR where it is best; shaping has one code and the compositions of the shaper model. Net rate: payload bits that arrive
-intact per symbol, rate (1 - word error rate). Impaired: the same Rapp amplifier for both, phase noise, ADC; the
+SNR where it is best, and that order of bits, of seven, with which the code does best; shaping has the compositions of the
+shaper model and the best of its two first codes; orders and codes are chosen with other noise. Net rate: payload bits that
+arrive intact per symbol, rate (1 - word error rate). Impaired: the same Rapp amplifier for both, phase noise, ADC; the
 receivers measure one centroid an ideal point and one noise variance from 20000 known symbols, as a real one would. Both
 have the same mean power out of the amplifier, that of uniform QAM at drive 0.55, and SNR is that power over the noise's
-("impaired"); or the same mean power into it, the SNR's reference too ("impaired, equal drive").
+("impaired"); or the same mean power into it, the SNR's reference too ("impaired, equal drive"). Schemes "..., points for the
+amplifier": the amplitudes of a rail are moved so that the amplifier's compression is made up for (shaper_bounds.amplitudes).
 """
+from functools import lru_cache
+from itertools import permutations
+
 import numpy as np
 
 UNIFORM = ("4/9", "3/5", "2/3", "11/15", "7/9")
@@ -16,6 +21,7 @@ TARGET = 0.1  # word error rate at which SNRs are compared: net rate is 0.9 of t
 IMPAIRED = {"drive": 0.55, "phase_noise_deg": 1.0, "adc_bits": 6}
 SETTINGS = ("AWGN", "impaired", "impaired, equal drive")
 SHAPED = "diffusion, amplitude shaping"
+MOVED = ", points for the amplifier"
 
 
 def drive_and_power(setting, points, pmf):
@@ -50,16 +56,21 @@ def channel(setting, x, snr_db, rng, drive, power):
 class Scheme:
     """Words of one code on one constellation: encode, demap, decode."""
 
-    def __init__(self, bits, code, constellation, setting, seed):
+    def __init__(self, bits, code, constellation, setting, seed, order="", moved_at=None):
+        from .shaper_bounds import amplitudes
+
         self.bits, self.code, self.constellation, self.setting = bits, code, constellation, setting
         self.shaped = hasattr(code, "amplitudes")
-        self.symbols = 16200 // bits
+        self.symbols = code.symbols if self.shaped else code.n // bits
         self.payload = code.bits if self.shaped else code.k
         self.rate = self.payload / self.symbols
-        self.order = np.random.default_rng(99).permutation(16200)
+        self.order = None if self.shaped else order_of(code, bits, order)
         self.seed = seed
         self.pmf = self.probabilities()
-        self.drive = drive_and_power(setting, constellation.points.astype(complex), self.pmf)
+        self.points = constellation.points.astype(complex)
+        if moved_at is not None:  # for that SNR in dB
+            self.points = amplitudes(self.points, self.pmf, moved_at)
+        self.drive = drive_and_power(setting, self.points, self.pmf)
 
     def probabilities(self):
         """(M,) of the points."""
@@ -84,10 +95,10 @@ class Scheme:
         rng = np.random.default_rng([self.seed, 7])
         words = -(-20000 // self.symbols)
         sent = self.labels(rng.integers(0, 2, (words, self.payload), dtype=np.uint8)).ravel()
-        y = channel(self.setting, self.constellation.points[sent], snr_db, rng, *self.drive)
+        y = channel(self.setting, self.points[sent], snr_db, rng, *self.drive)
         # A cubic law of the centroids, least squares: outer points of a shaped frame are rare.
         basis = lambda x: np.stack([x, x * np.abs(x) ** 2, x * np.abs(x) ** 4], 1)
-        points = self.constellation.points.astype(complex)
+        points = self.points
         weights = np.linalg.lstsq(basis(points[sent]), y, rcond=None)[0]
         return basis(points) @ weights, np.mean(np.abs(y - (basis(points) @ weights)[sent]) ** 2)
 
@@ -112,7 +123,7 @@ class Scheme:
             y_rng, payload_rng = (np.random.default_rng([self.seed, round(100 * snr_db) + 5000, from_, k]) for k in (0, 1))
             payload = payload_rng.integers(0, 2, (n, self.payload), dtype=np.uint8)
             sent = self.labels(payload).ravel()
-            y = channel(self.setting, self.constellation.points[sent], snr_db, y_rng, *self.drive)
+            y = channel(self.setting, self.points[sent], snr_db, y_rng, *self.drive)
             llr = self.demap(y, points, noise_var).astype(np.float32).reshape(n, -1)
             if not self.shaped:
                 ordered = np.empty_like(llr)
@@ -123,13 +134,35 @@ class Scheme:
         return wrong
 
 
+def order_of(code, bits, kinds):
+    """Which bit of a uniform code word each bit of the labels is. kinds: "" for a random order; else the bits of a rail (s: sign,
+    m, l: the next), those first that get the bits that most checks know."""
+    rng = np.random.default_rng(99)
+    if not kinds:
+        return rng.permutation(code.n)
+    by_checks = np.concatenate([rng.permutation(code.heavy), code.heavy + rng.permutation(code.k - code.heavy),
+                                code.k + rng.permutation(code.n - code.k)])
+    share = dict(zip(kinds, by_checks.reshape(len(kinds), -1)))
+    return np.stack([rng.permutation(share[k]) for k in "sml"[:bits // 2]], 1).ravel()
+
+
+@lru_cache(16)
+def best_order(rate, seed, start, words):
+    """The order with which uniform 64-QAM needs least SNR in AWGN."""
+    from .. import ldpc_code, qam
+
+    needs = {o: needed_snr(Scheme(6, ldpc_code(rate), qam(6), "AWGN", seed + 1000, o), start, words)[1]
+             for o in ["", *map("".join, permutations("sml"))]}
+    return min(needs, key=needs.get)
+
+
 def needed_snr(scheme, start, words, step=0.1):
     """({snr: word errors}, SNR where the word error rate is TARGET, its 95% interval): straight lines in the logit,
     the interval from Wilson's bounds of every point."""
     from ..metrics import wilson
 
     found, snr = {}, round(start / step) * step
-    while not found or min(found.values()) > 0.02 * words:
+    while not found or min(found.values()) > 0.04 * words:
         found[round(snr, 3)] = scheme.errors(snr, words)
         snr += step
         if len(found) > 40:
@@ -150,7 +183,7 @@ def needed_snr(scheme, start, words, step=0.1):
 
 
 def shaped_schemes(bits, setting, rate, seed):
-    """The schemes of that rate, one for each code that has a composition for it."""
+    """The schemes of that rate, one for each of the first two codes that have a composition for it."""
     from .. import qam, shaped_code, shaped_fecs
 
     out = []
@@ -159,12 +192,12 @@ def shaped_schemes(bits, setting, rate, seed):
         mine = min(codes, key=lambda c: c.rate, default=None)
         if mine is not None and mine.rate < rate + 0.03:
             out.append(Scheme(bits, mine, qam(bits, [float(a) for a in mine.amplitudes]), setting, seed))
-    return out
+    return out[:2]
 
 
 def coded(seed, words=200, settings=SETTINGS[:2], rates=UNIFORM):
-    """Rows: each uniform code at the SNR it needs, and shaping at the same rate at the SNR that it needs. Which of the
-    codes shaping has is found with other noise."""
+    """Rows: each uniform code at the SNR it needs, and shaping at the same rate at the SNR that it needs; with an amplifier also
+    both with the amplitudes moved."""
     from .. import qam, ldpc_code
     from ..cli.common import progress
     from .shaper_bounds import bit_metric_gain
@@ -172,38 +205,42 @@ def coded(seed, words=200, settings=SETTINGS[:2], rates=UNIFORM):
     bits, rows = 6, []
     for setting in settings:
         for rate in progress(rates, desc=f"coded {setting}"):
-            uniform = Scheme(bits, ldpc_code(rate), qam(bits), setting, seed)
-            start = 10 * np.log10(2 ** uniform.rate - 1) + (2.0 if setting == "AWGN" else 2.3)
-            candidates = shaped_schemes(bits, setting, uniform.rate, seed)
-            if setting != "AWGN" and len(candidates) > 1:
-                trial = shaped_schemes(bits, setting, uniform.rate, seed + 1000)[:2]
-                needed = [needed_snr(s, start - 0.9, words // 4, 0.2)[1] for s in trial]
-                candidates = [candidates[int(np.argmin(needed))]]
-            shaped = candidates[0]
+            start = 10 * np.log10(2 ** (bits * ldpc_code(rate).k / ldpc_code(rate).n) - 1) + (2.0 if setting == "AWGN" else 2.3)
+            order = best_order(rate, seed, round(start, 1), max(2, words // 5))
+            uniform = Scheme(bits, ldpc_code(rate), qam(bits), setting, seed, order)
+            trial = shaped_schemes(bits, setting, uniform.rate, seed + 1000)
+            needed = [needed_snr(s, start - 0.9, words // 4, 0.2)[1] for s in trial]
+            shaped = shaped_schemes(bits, setting, uniform.rate, seed)[int(np.argmin(needed))]
+            schemes = [("uniform", uniform, start), (SHAPED, shaped, start - 0.9)]
+            if setting != "AWGN":
+                schemes += [(name + MOVED, Scheme(bits, s.code, s.constellation, setting, seed, order, at), at)
+                            for name, s, at in schemes]
             needs = {}
-            for name, scheme, at in (("uniform", uniform, start), (SHAPED, shaped, start - 0.9)):
+            for name, scheme, at in schemes:
                 found, snr, interval = needed_snr(scheme, at, words)
                 needs[name] = snr, interval
-                code = rate if name == "uniform" else scheme.code.code_rate
+                code = scheme.code.code_rate if scheme.shaped else rate
                 row = lambda study, snr, net, **more: {
                     "study": study, "setting": f"qam64 {setting}", "snr_db": snr, "scheme": name, "mi_bits": None,
                     "percent_of_ba": None, "net_rate": scheme.rate * net, "rate": scheme.rate, "code": code, **more}
                 rows += [row("coded", point, 1 - wrong / words, words=words, word_errors=wrong)
                          for point, wrong in sorted(found.items())]
-                rows.append(row("coded needed SNR", snr, 1 - TARGET, interval_db=interval))
-            (other, wide), (mine, narrow) = needs["uniform"], needs[SHAPED]
-            rows[-1].update(gain_db=other - mine, gain_interval_db=(wide[0] - narrow[1], wide[1] - narrow[0]),
-                            bound_db=bit_metric_gain(setting, uniform.rate))
+                rows.append(row("coded needed SNR", snr, 1 - TARGET, interval_db=interval, rate_of=rate, order=order))
+                if name != "uniform":
+                    (other, wide), (mine, narrow) = needs["uniform"], needs[name]
+                    rows[-1].update(gain_db=other - mine, gain_interval_db=(wide[0] - narrow[1], wide[1] - narrow[0]))
+                if scheme.shaped:
+                    rows[-1].update(bound_db=bit_metric_gain(setting, uniform.rate, name != SHAPED))
         _at_equal_rates([r for r in rows if r["study"] == "coded needed SNR" and r["setting"] == f"qam64 {setting}"])
     return rows
 
 
 def _at_equal_rates(rows):
-    """Shaping's rate is 0.01 bit or less above its rival's: gain_equal_rate_db is to uniform at just that rate, on the
+    """Shaping's rate is 0.02 bit or less above its rival's: gain_equal_rate_db is to uniform at just that rate, on the
     straight line between two of its codes."""
     at = sorted((r["rate"], r["snr_db"]) for r in rows if r["scheme"] == "uniform")
     for r in rows:
-        if r["scheme"] == SHAPED:
+        if r["scheme"].startswith(SHAPED):
             i = min(max(int(np.searchsorted([rate for rate, _ in at], r["rate"])) - 1, 0), len(at) - 2)
             slope = (at[i + 1][1] - at[i][1]) / (at[i + 1][0] - at[i][0]) if len(at) > 1 else 0.0
             r["gain_equal_rate_db"] = at[i][1] + slope * (r["rate"] - at[i][0]) - r["snr_db"]
@@ -211,11 +248,12 @@ def _at_equal_rates(rows):
 
 def show(rows):
     """The SNRs needed side by side."""
+    uniform = {(r["setting"], r["rate_of"]): r for r in rows if r["study"] == "coded needed SNR" and r["scheme"] == "uniform"}
     for r in rows:
-        if "gain_db" in r:
-            other = next(o for o in rows if o["study"] == r["study"] and o["setting"] == r["setting"]
-                         and o["scheme"] == "uniform" and abs(o["rate"] - r["rate"]) < 0.05)
-            print(f"{r['setting']}: {other['rate']:.3f} bit/symbol uniform with code {other['code']} needs "
-                  f"{other['snr_db']:.2f} dB, {r['rate']:.3f} shaped with code {r['code']} {r['snr_db']:.2f} dB: "
-                  f"{r['gain_db']:.2f} dB ({r['gain_interval_db'][0]:.2f} to {r['gain_interval_db'][1]:.2f}), "
-                  f"at equal rate {r['gain_equal_rate_db']:.2f} dB, bound for bits {r['bound_db']:.2f} dB")
+        if "gain_db" not in r:
+            continue
+        other = uniform[r["setting"], r["rate_of"]]
+        shaped = f", at equal rate {r['gain_equal_rate_db']:.2f} dB, bound for bits {r['bound_db']:.2f} dB" if "bound_db" in r else ""
+        print(f"{r['setting']}: {other['rate']:.3f} bit/symbol uniform with code {other['code']} needs {other['snr_db']:.2f} dB; "
+              f"{r['scheme']}, {r['rate']:.3f} with code {r['code']}, {r['snr_db']:.2f} dB: {r['gain_db']:.2f} dB "
+              f"({r['gain_interval_db'][0]:.2f} to {r['gain_interval_db'][1]:.2f}){shaped}")

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include "shaper_link_state.h"
+#include <gnuradio/block.h>
+#include <gnuradio/thread/thread.h>
+#include <string>
+#include <vector>
+
+namespace gr::diffusion {
+
+/*! What shaper_bc and deshaper_cb share as blocks: the link state behind a lock, its setters, and port "cmd" for
+ * them. \tparam interface the public class, which derives from gr::block */
+template <class interface>
+class shaper_block : public interface
+{
+public:
+    void set_snr_db(double snr_db) override
+    {
+        gr::thread::scoped_lock lock(d_mutex);
+        d_state.set_snr_db(snr_db);
+    }
+
+    void set_hardware(int adc_bits, double phase_noise_deg) override
+    {
+        gr::thread::scoped_lock lock(d_mutex);
+        d_state.set_hardware(adc_bits, phase_noise_deg);
+    }
+
+    double snr_db() const override { return locked([this] { return d_state.snr_db(); }); }
+
+protected:
+    shaper_block(const std::string& model, double snr_db, int block_length, int adc_bits, double phase_noise_deg,
+                 const std::string& matcher)
+        : d_state(model, snr_db, block_length, adc_bits, phase_noise_deg, matcher),
+          d_bits(8 * size_t(block_length)),
+          d_indices(size_t(block_length))
+    {
+        this->set_tag_propagation_policy(gr::block::TPP_DONT); // bits and symbols do not correspond one to one
+        this->message_port_register_in(pmt::mp("cmd"));
+        this->set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
+            for_each_setting(this->d_logger, message, [this](const std::string& key, const pmt::pmt_t& value) {
+                gr::thread::scoped_lock lock(d_mutex);
+                d_state.command(key, value);
+            });
+        });
+    }
+
+    //! What read() returns, read under the lock.
+    template <class function>
+    auto locked(function read) const
+    {
+        gr::thread::scoped_lock lock(d_mutex);
+        return read();
+    }
+
+    shaper_link_state d_state;
+    mutable gr::thread::mutex d_mutex;
+    std::vector<uint8_t> d_bits, d_indices; // of one block
+};
+
+} // namespace gr::diffusion
