@@ -195,7 +195,19 @@ def _climb(at, energy, size, limit, rounds=80):
     return at.bits(pmf), pmf
 
 
-def fit(shaper, x, y, level=None, power="mean", block_length=4096, matcher="ccdm", seed=1):
+def _parts(n, frame, rng):
+    """Indices of the symbols that teach, choose and judge: half, a fifth, the rest; whole frames where frames are given."""
+    if frame is None:
+        return np.split(rng.permutation(n), [n // 2, n * 7 // 10])
+    names, of = np.unique(frame, return_inverse=True)
+    if of.shape != (n,) or names.size < 10:
+        raise ValueError(f"frame names {names.size} frames for {np.size(frame)} of {n} symbols; give the frame of each symbol, "
+                         "10 frames or more, or none")
+    shares = np.split(rng.permutation(names.size), [names.size // 2, names.size * 7 // 10])
+    return [np.flatnonzero(np.isin(of, s)) for s in shares]
+
+
+def fit(shaper, x, y, level=None, power="mean", block_length=4096, matcher="ccdm", seed=1, frame=None):
     """See Shaper.fit."""
     points = shaper.constellation.astype(complex)
     x, y, index, at_level, levels = _checked(points, x, y, level)
@@ -209,8 +221,7 @@ def fit(shaper, x, y, level=None, power="mean", block_length=4096, matcher="ccdm
         limit = float(power)
         if not (limit > 0 and np.isfinite(limit)):
             raise ValueError(f"power is {power}; use 'mean', 'free' or a mean power E|x|^2 above 0")
-    order = np.random.default_rng(seed).permutation(x.size)
-    learn, choose, judge = np.split(order, [x.size // 2, x.size * 7 // 10])
+    learn, choose, judge = _parts(x.size, frame, np.random.default_rng(seed))
     all_points = np.concatenate([s * points for s in levels])
     law = Law(all_points, (points.size * at_level + index)[learn], y[learn])
 

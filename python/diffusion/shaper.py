@@ -162,16 +162,18 @@ class Shaper:
             at += code.length
         return np.concatenate(out)[:state.bits]
 
-    def fit(self, x, y, level=None, power="mean", block_length=None, matcher=None, seed=1):
+    def fit(self, x, y, level=None, power="mean", block_length=None, matcher=None, seed=1,
+            frame=None):
         """A pmf for a black-box link, from samples alone: symbols x sent (x = level * constellation[i], all points about
         equally often), y received. A pmf can only be judged at levels that were recorded: give several (1 to 1.8 in steps of
         10%, say) and level, which x[n] was sent at; None: one level for all.
 
+        frame: which frame x[n] is of; then whole frames are held out.
         power: "mean", E|x|^2 no larger than the recording's; a number, no larger than that; or "free", the amplifier limits.
         Returns a blackbox.FittedShaper: pmf, level, choice (uniform, maxwell-boltzmann, model or samples: what is
         simple stays unless held-out samples bear out a gain), reason, schemes with bits and intervals, encode, decode, save."""
         from .blackbox import fit
-        return fit(self, x, y, level, power, block_length or self.block_length, matcher or self.matcher, seed)
+        return fit(self, x, y, level, power, block_length or self.block_length, matcher or self.matcher, seed, frame)
 
     def posterior(self, y, noise_var, snr_db, hardware=None):
         """P(symbol | y) under the pmf, float64 (n, M): the diffusion model's output at noise level
