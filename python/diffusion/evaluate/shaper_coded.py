@@ -209,7 +209,7 @@ def coded(seed, words=200, settings=SETTINGS[:2], rates=UNIFORM):
             order = best_order(rate, seed, round(start, 1), max(2, words // 5))
             uniform = Scheme(bits, ldpc_code(rate), qam(bits), setting, seed, order)
             trial = shaped_schemes(bits, setting, uniform.rate, seed + 1000)
-            needed = [needed_snr(s, start - 0.9, words // 4, 0.2)[1] for s in trial]
+            needed = [needed_snr(s, start - 0.9, max(2, words // 4), 0.2)[1] for s in trial]
             shaped = shaped_schemes(bits, setting, uniform.rate, seed)[int(np.argmin(needed))]
             schemes = [("uniform", uniform, start), (SHAPED, shaped, start - 0.9)]
             if setting != "AWGN":
