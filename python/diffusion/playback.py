@@ -35,7 +35,7 @@ class Tally(gr.basic_block):
         self._index = {p: i for i, p in enumerate(packets or [])}
         self._samples = samples
         self._annotating = annotate and self.native
-        self.detected = self.headers = self.ok = self._span = 0
+        self.detected = self.ok = self._span = 0
         self.payloads, self.notes, self.annotations = {}, set(), []
         self._shift, self._last = (0 if self.complete else None), None
         self._error = self._signal = 0.0
@@ -60,7 +60,6 @@ class Tally(gr.basic_block):
         if self._annotating:
             self._annotate(f)
         if f["header_ok"]:
-            self.headers += 1
             if self.native and len(f["symbols"]) and self._is_whole(f):
                 self._own_evm.append(10 ** (f["evm_db"] / 10))
                 self._compare(f)

@@ -2,8 +2,10 @@
 """The module installs into a prefix of its own and into the system's, is importable there with nothing
 exported, others can link to it, and uninstall leaves nothing behind. (The venv is what all tests use.)"""
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -28,18 +30,22 @@ def sh(*command, env=None, cwd=None):
 
 @pytest.fixture(scope="module")
 def tree(root, tmp_path_factory):
-    """A build tree of its own, for a Python that has never seen the module."""
+    """A build tree of its own, for a Python that has never seen the module. Beside the main one, so that the
+    compiler's cache knows the objects: it goes by the paths of the headers, which may be relative to it."""
     base = tmp_path_factory.mktemp("install")
     # Not the tests' own venv: that one has the module already.
     sh("/usr/bin/python3", "-m", "venv", "--system-site-packages", "--without-pip", base / "python")
-    return base
+    build = Path(tempfile.mkdtemp(prefix="build-install-", dir=root))
+    (base / "build").symlink_to(build)
+    yield base
+    shutil.rmtree(build)
 
 
 def configure(root, tree, prefix):
-    sh("cmake", "-S", root, "-B", tree / "build", "-G", "Ninja", "-UGR_PYTHON_DIR",
+    sh("cmake", "-S", root, "-B", (tree / "build").resolve(), "-G", "Ninja", "-UGR_PYTHON_DIR",
        f"-DPYTHON_EXECUTABLE={tree}/python/bin/python", f"-DCMAKE_INSTALL_PREFIX={prefix}",
        "-DENABLE_TESTING=OFF", "-DENABLE_BENCH=OFF", "-DENABLE_SOAPY=OFF")
-    sh("cmake", "--build", tree / "build")
+    sh("cmake", "--build", (tree / "build").resolve())
 
 
 def bare_env(tree):

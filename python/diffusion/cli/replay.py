@@ -40,7 +40,7 @@ def add_arguments(parser):
 def chains_of(args):
     out = []
     for text in args.chain or CHAINS:
-        estimator, comma, demapper = text.partition(",")
+        estimator, _, demapper = text.partition(",")
         if estimator not in ("ls", "lmmse", "nomp", "sbl", "diffusion") or \
                 demapper not in ("min-distance", "map", "diffusion"):
             raise JobError(f"--chain is '{text}', use ESTIMATOR,DEMAPPER such as lmmse,map")

@@ -31,7 +31,6 @@ from torch import nn
 from .profile_bank import ProfileBank
 
 LOG_MIN, LOG_MAX = -16.0, 4.0
-EPS = 1e-12
 
 
 class Step(nn.Module):

@@ -81,5 +81,3 @@ class Schedule:
             raise ValueError(f"noise_var is {noise_var}, use a positive variance")
         return int((self.noise_var().log() - math.log(noise_var)).abs().argmin())
 
-
-CONTINUOUS = {"kind": "continuous"}
