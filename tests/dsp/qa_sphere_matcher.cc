@@ -3,14 +3,13 @@
 #include "dsp/sphere_matcher.h"
 #include "dsp/sphere_trellis.h"
 #include "dsp/shaping_code.h"
+#include "matcher_cases.h"
 #include <boost/test/unit_test.hpp>
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <random>
 
 using namespace gr::diffusion::dsp;
-using bytes = std::vector<uint8_t>;
 
 namespace {
 
@@ -38,24 +37,6 @@ void check(const sphere_matcher& m, std::mt19937& random, int more = 2)
         BOOST_REQUIRE(m.dematch(symbols.data(), back.data()));
         BOOST_REQUIRE(back == bits);
     }
-}
-
-std::vector<double> make_pmf(int kind, size_t m, std::mt19937& random)
-{
-    std::vector<double> p(m);
-    std::exponential_distribution<double> exponential;
-    for (size_t i = 0; i < m; i++)
-        switch (kind) {
-        case 0: p[i] = 1; break;
-        case 1: p[i] = std::exp(-0.002 * double(i) * double(i)); break;
-        case 2: p[i] = exponential(random); break;
-        case 3: p[i] = random() % 2 ? exponential(random) : 0; break;
-        case 4: p[i] = i == m / 2 ? 1 : 1e-4; break;
-        default: p[i] = std::pow(0.5, double(i)); break;
-        }
-    if (*std::max_element(p.begin(), p.end()) == 0)
-        p[0] = 1;
-    return p;
 }
 
 } // namespace
@@ -90,16 +71,7 @@ BOOST_AUTO_TEST_CASE(small_blocks_exhaustively)
          { std::vector<uint32_t>{ 0, 1, 3, 6 }, { 0, 0, 5, sphere_costs::never, 2 }, { 2, 0 } })
         for (double mean : { 0.0, 0.4, 1.0, 1.7, 3.0 }) {
             const sphere_matcher m(costs, mean, 7);
-            std::map<bytes, size_t> seen;
-            for (size_t value = 0; value < (size_t(1) << m.bits()); value++) {
-                bytes bits(m.bits()), symbols(7), back(m.bits());
-                for (size_t i = 0; i < bits.size(); i++)
-                    bits[i] = value >> (bits.size() - 1 - i) & 1;
-                m.match(bits.data(), symbols.data());
-                BOOST_REQUIRE(seen.emplace(symbols, value).second);
-                BOOST_REQUIRE(m.dematch(symbols.data(), back.data()));
-                BOOST_REQUIRE(back == bits);
-            }
+            every_input_comes_back(m, 7);
         }
 }
 

@@ -176,17 +176,28 @@ def estimators(args, scene, models):
     return {k: f() for k, f in made.items() if not args.only or k in args.only}
 
 
-def measure(scene, made, pattern, snr_db, seed, groups=10, study="pilots"):
-    """Rows of one scene, pattern and SNR; paired: every estimator sees the same y."""
+def draws(scene, pattern, snr_db, seed, groups):
+    """[(frames, pilots, noise)] of one scene, pattern and SNR, the same for every estimator."""
     rng = np.random.default_rng([seed, hash_of(scene.name), hash_of(pattern), int(10 * snr_db) + 1000])
-    noise_var = 10 ** (-snr_db / 10)
     parts = np.array_split(np.arange(len(scene.h)), groups)
     sets = patterns(pattern, rng, scene.h.shape[1], groups)
-    noise = [np.sqrt(noise_var) * channels.rayleigh(rng, (len(p), len(s))) for p, s in zip(parts, sets)]
+    scale = np.sqrt(10 ** (-snr_db / 10))
+    return [(p, s, scale * channels.rayleigh(rng, (len(p), len(s)))) for p, s in zip(parts, sets)]
+
+
+def nmse(error, h, seed):
+    """(NMSE in dB, its 95% interval's ends) of squared errors summed over each frame, in parts."""
+    return interval_of(seed)(np.stack([np.concatenate(error), np.sum(np.abs(h) ** 2, 1)], 1))
+
+
+def measure(scene, made, pattern, snr_db, seed, groups=10, study="pilots"):
+    """Rows of one scene, pattern and SNR; paired: every estimator sees the same y."""
+    noise_var = 10 ** (-snr_db / 10)
+    drawn = draws(scene, pattern, snr_db, seed, groups)
     rows = []
     for name, estimate in made.items():
         error, elapsed, believed = [], [], []
-        for part, pilots, n in zip(parts, sets, noise):
+        for part, pilots, n in drawn:
             h = scene.h[part]
             y = (h[:, pilots] + n).astype(np.complex64)
             own = baselines.Genie(scene.genie[part]) if name == "genie" else estimate
@@ -196,9 +207,7 @@ def measure(scene, made, pattern, snr_db, seed, groups=10, study="pilots"):
             error.append(np.sum(np.abs(found - h) ** 2, 1))
             if hasattr(own, "err_var"):
                 believed.append(np.sum(own.err_var, 1))
-        pairs = np.stack([np.concatenate(error), np.sum(np.abs(scene.h) ** 2, 1)], 1)
-        ratio = lambda p: 10 * np.log10(p[:, 0].sum() / p[:, 1].sum())
-        low, high = metrics.bootstrap(pairs, ratio, resamples=200, seed=seed)
+        nmse_db, low, high = nmse(error, scene.h, seed)
         rows.append(
             {
                 "study": "ofdm" if study == "pilots" else study,
@@ -207,13 +216,13 @@ def measure(scene, made, pattern, snr_db, seed, groups=10, study="pilots"):
                 "bits": None,
                 "snr_db": snr_db,
                 "estimator": name,
-                "nmse_db": ratio(pairs),
+                "nmse_db": nmse_db,
                 "nmse_db_low": low,
                 "nmse_db_high": high,
                 "us_per_estimate": 1e6 * float(np.median(elapsed)),
                 "frames": len(scene.h),
                 "believed_over_actual": (
-                    float(np.concatenate(believed).sum() / pairs[:, 0].sum()) if believed else None
+                    float(np.concatenate(believed).sum() / np.concatenate(error).sum()) if believed else None
                 ),
             }
         )

@@ -12,10 +12,8 @@ import time
 
 import numpy as np
 
-from .. import metrics
 from ..baselines import estimator as baselines
 from ..cli.common import progress, write_json
-from ..train import channels
 
 #: full scale in standard deviations of a rail
 CLIP = {1: 1.2, 2: 1.8, 3: 2.3}
@@ -141,16 +139,13 @@ def run(args, scenes):
 
 
 def measure(args, scene, made, pattern, bits, snr_db, groups=5):
-    from .estimator import hash_of, patterns
-    rng = np.random.default_rng([args.seed, hash_of(scene.name), hash_of(pattern), int(10 * snr_db) + 1000])
+    from .estimator import draws, nmse
     noise_var = 10 ** (-snr_db / 10)
-    parts = np.array_split(np.arange(len(scene.h)), groups)
-    sets = patterns(pattern, rng, scene.h.shape[1], groups)
-    noise = [np.sqrt(noise_var) * channels.rayleigh(rng, (len(p), len(s))) for p, s in zip(parts, sets)]
+    drawn = draws(scene, pattern, snr_db, args.seed, groups)
     rows = []
     for name, estimate in made.items():
         error, elapsed = [], []
-        for part, pilots, n in zip(parts, sets, noise):
+        for part, pilots, n in drawn:
             h = scene.h[part]
             y = quantise(h[:, pilots] + n, bits, 1 + noise_var)
             own = Lmmse(scene.genie[part]) if name == "bussgang-genie" else estimate
@@ -158,12 +153,9 @@ def measure(args, scene, made, pattern, bits, snr_db, groups=5):
             found = own(y, pilots, noise_var, bits)
             elapsed.append((time.perf_counter() - start) / len(part))
             error.append(np.sum(np.abs(found - h) ** 2, 1))
-        pairs = np.stack([np.concatenate(error), np.sum(np.abs(scene.h) ** 2, 1)], 1)
-        ratio = lambda p: 10 * np.log10(p[:, 0].sum() / p[:, 1].sum())
-        low, high = metrics.bootstrap(pairs, ratio, resamples=200, seed=args.seed)
+        nmse_db, low, high = nmse(error, scene.h, args.seed)
         rows.append({"study": "quantized", "scene": scene.name, "pilots": pattern, "bits": bits,
-                     "snr_db": snr_db,
-                     "estimator": name, "nmse_db": ratio(pairs), "nmse_db_low": low, "nmse_db_high": high,
+                     "snr_db": snr_db, "estimator": name, "nmse_db": nmse_db, "nmse_db_low": low, "nmse_db_high": high,
                      "us_per_estimate": 1e6 * float(np.median(elapsed)), "frames": len(scene.h)})
     return rows
 
