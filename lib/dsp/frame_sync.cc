@@ -21,7 +21,8 @@ constexpr double least_share2 = 0.25; // of word 2 in what a path holds of both,
 sync_settings checked(sync_settings s)
 {
     auto refuse = [](const char* name, double value, const char* remedy) {
-        throw std::invalid_argument(std::string("frame_sync: ") + name + " is " + std::to_string(value) + ", use " + remedy);
+        throw std::invalid_argument(std::string("frame_sync: ") + name + " is " + std::to_string(value) +
+                                    ", use " + remedy);
     };
     if (!(s.max_cfo >= 0 && s.max_cfo <= 16))
         refuse("max_cfo", s.max_cfo, "0 to 16 subcarriers");
@@ -48,7 +49,8 @@ public:
                 half_sign = (i - g.fft_len / 2) % 2 ? -1.0f : 1.0f;
         peak_half = 3 * g.cp_len / 2;
         search = 2 * g.cp_len;
-        // Two (nearly) independent vectors of `lags` noise samples: the squared coherence is Beta(1, lags - 1).
+        // Two (nearly) independent vectors of `lags` noise samples: the squared coherence is Beta(1, lags -
+        // 1).
         coarse_threshold = 1 - std::pow(s.coarse_pass, 1.0 / (lags - 1));
         const int n = g.preamble_len(), wide = n + g.cp_len - 1, d = 2 * g.cp_len;
         const double tail = s.false_alarm_rate / 2 / double(bank.size());
@@ -215,7 +217,8 @@ public:
                 at = t + 1 - cp;
             }
         }
-        return size_t(std::max_element(profile.begin() + long(at), profile.begin() + long(at + cp)) - profile.begin());
+        const auto from = profile.begin() + long(at);
+        return size_t(std::max_element(from, from + long(cp)) - profile.begin());
     }
 
     //! Sum of c2 c1* over the paths near the strongest: its phase is what the CFO does in one symbol.
@@ -236,7 +239,8 @@ public:
         std::vector<double> sorted(best_profile);
         std::nth_element(sorted.begin(), sorted.begin() + long(sorted.size() / 4), sorted.end());
         const double least = std::max(0.1 * best_profile[best_at], 10 * sorted[sorted.size() / 4]);
-        // Half a symbol earlier word 1 looks like itself, and word 2 does not: what holds of word 1 alone is no path.
+        // Half a symbol earlier word 1 looks like itself, and word 2 does not: what holds of word 1 alone
+        // is no path.
         const size_t reach = size_t(std::min(g.cp_len - 1, g.fft_len / 2 - g.fft_len / 16));
         size_t first = best_at;
         for (size_t t = best_at > reach ? best_at - reach : 0; t < best_at; t++)
@@ -294,10 +298,18 @@ frame_sync::frame_sync(const ofdm_geometry& geometry, const sync_settings& setti
 }
 frame_sync::~frame_sync() = default;
 
-void frame_sync::process(const cf* in, size_t n, std::vector<sync_frame>& frames) { d_impl->process(in, n, frames); }
+void frame_sync::process(const cf* in, size_t n, std::vector<sync_frame>& frames)
+{
+    d_impl->process(in, n, frames);
+}
+
 void frame_sync::flush(std::vector<sync_frame>& frames) { d_impl->flush(frames); }
 void frame_sync::reset(uint64_t first) { d_impl->reset(first); }
-uint64_t frame_sync::decided() const { return uint64_t(std::max<int64_t>(d_impl->next - d_impl->settle(), d_impl->start)); }
+uint64_t frame_sync::decided() const
+{
+    return uint64_t(std::max<int64_t>(d_impl->next - d_impl->settle(), d_impl->start));
+}
+
 size_t frame_sync::latency() const { return d_impl->hop + d_impl->after + size_t(d_impl->settle()); }
 const ofdm_geometry& frame_sync::geometry() const { return d_impl->g; }
 const sync_settings& frame_sync::settings() const { return d_impl->s; }

@@ -95,7 +95,8 @@ void native_demodulator::estimate_channel(const native_frame&, size_t symbols, b
             const float im = x[i].real() * y[i].imag() - x[i].imag() * y[i].real();
             // What a soft decision leaves open is noise beside the noise.
             const float doubt = w.doubt_of(s, size_t(i));
-            const double weight = doubt > 0 ? w.noise_var / (w.noise_var + doubt * std::norm(w.channel_of(s)[i])) : 1;
+            const double weight =
+                doubt > 0 ? w.noise_var / (w.noise_var + doubt * std::norm(w.channel_of(s)[i])) : 1;
             w.sum[i] += weight * cd(re * c - im * d, re * d + im * c);
             w.energy[i] += weight * std::norm(x[i]);
         }
@@ -129,7 +130,8 @@ void native_demodulator::track_phase(const native_frame&, size_t symbols)
             if (w.known[s][i] == cf(0))
                 continue;
             const cf h = w.channel_of(s)[i], x = w.known[s][i], y = w.y[s][i];
-            const float re = h.real() * x.real() - h.imag() * x.imag(), im = h.real() * x.imag() + h.imag() * x.real();
+            const float re = h.real() * x.real() - h.imag() * x.imag();
+            const float im = h.real() * x.imag() + h.imag() * x.real();
             const float doubt = w.doubt_of(s, size_t(i));
             const double weight = doubt > 0 ? w.noise_var / (w.noise_var + doubt * std::norm(h)) : 1;
             sum += weight * cd(re * y.real() + im * y.imag(), re * y.imag() - im * y.real());

@@ -26,7 +26,11 @@ native_demodulator::native_demodulator(const native_settings& settings)
 }
 
 native_demodulator::~native_demodulator() = default;
-void native_demodulator::set_estimator(std::shared_ptr<channel_stage> stage) { d_estimator = std::move(stage); }
+void native_demodulator::set_estimator(std::shared_ptr<channel_stage> stage)
+{
+    d_estimator = std::move(stage);
+}
+
 void native_demodulator::set_demapper(std::shared_ptr<demapper_stage> stage)
 {
     d_demapper = std::move(stage);
@@ -136,6 +140,9 @@ void native_demodulator::payload(const cf* y, native_frame& frame)
         demap(frame);
         decode(frame, round + 1 < rounds ? &posterior : nullptr);
     }
+
+    if (w.moving && frame.payload_ok)
+        remember(frame.doppler);
 
     double power = 0;
     for (size_t s = 0; s < (w.moving ? symbols : 1); s++)

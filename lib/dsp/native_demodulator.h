@@ -29,10 +29,11 @@ struct DIFFUSION_API native_frame {
     std::vector<std::complex<float>> symbols; //!< equalised payload symbols, E|x|^2 = 1
     std::vector<float> symbol_noise;          //!< noise variance of each
     std::vector<float> llr;                   //!< payload bits as sent, positive for 1
-    int corrected = 0;                        //!< 1: what a fit knows of the radios was undone; -1: the guard refused
+    int corrected = 0; //!< 1: what a fit knows of the radios was undone; -1: the guard refused
     double doppler = 0;                       //!< subcarriers, as estimated; 0: the channel stood still
-    std::vector<std::complex<float>> channels; //!< of every symbol, preamble first, if it did not: symbols x fft_len;
-                                               //!< with the phases, behind the synchroniser's CFO
+    //! If it did not: of every symbol, preamble first, symbols x fft_len; with the phases, behind the
+    //! synchroniser's CFO.
+    std::vector<std::complex<float>> channels;
     int rounds = 0;                           //!< data-aided rounds that were needed
     bool guarded = false;                     //!< the demapper's guard fell back to the classical one
     std::string note;                         //!< what a stage had to say, such as a missing model
@@ -40,13 +41,13 @@ struct DIFFUSION_API native_frame {
 
 /*! One native frame: samples and synchronisation in, bytes and every stage's output out.
  *
- * 1. DFTs a quarter of the prefix early, CFO removed. 2. Channel from the preamble. 3. Common phase of
- * the header symbols from their pilots, header decoded. 4. Phase of all symbols; the header, now known,
- * and the scattered pilots of the whole frame join the preamble in a second channel estimate. 5. Noise
- * variance from what the known symbols leave over. 6. Equaliser, demapper, decoder.
- * Where the known symbols say that the channel moves, a Wiener filter over delay and time takes the place of one
- * estimate (channel_tracker). Data-aided rounds, only for frames whose CRC fails: what the decoder now believes of each
- * symbol is another pilot, weighted by its variance; channel, phases, demapper and decoder once more. */
+ * 1. DFTs a quarter of the prefix early, CFO removed. 2. Channel from the preamble. 3. Common phase of the
+ * header symbols from their pilots, header decoded. 4. Phase of all symbols; the header, now known, and the
+ * scattered pilots of the whole frame join the preamble in a second channel estimate. 5. Noise variance
+ * from what the known symbols leave over. 6. Equaliser, demapper, decoder. Where the known symbols say that
+ * the channel moves, a Wiener filter over delay and time takes the place of one estimate (channel_tracker).
+ * Data-aided rounds, only for frames whose CRC fails: what the decoder now believes of each symbol is
+ * another pilot, weighted by its variance; channel, phases, demapper and decoder once more. */
 class DIFFUSION_API native_demodulator
 {
 public:
@@ -77,7 +78,8 @@ public:
 private:
     struct work;
 
-    void transform(const std::complex<float>* y, const native_header& header, size_t first, size_t count, double cfo);
+    void transform(const std::complex<float>* y, const native_header& header, size_t first, size_t count,
+                   double cfo);
     void estimate_channel(const native_frame& frame, size_t symbols, bool final);
     void track_phase(const native_frame& frame, size_t symbols);
     void measure_noise(native_frame& frame, size_t symbols);
@@ -90,14 +92,17 @@ private:
     void moving_header(native_frame& frame);
     bool track_channel(native_frame& frame, size_t symbols);
     double late_residual(size_t symbols) const;
+    double drift(size_t symbols) const;
     //! Doppler shift and ramp of all paths together, in subcarriers.
     struct motion {
         double doppler = 0, ramp = 0, likelihood = 0;
     };
     bool track(const std::vector<double>& profile, const motion& m, size_t symbols);
     void observe(size_t symbols, double noise_var);
-    std::vector<double> delays();
+    std::vector<double> delays(size_t symbols);
     motion likely_motion(const std::vector<double>& profile);
+    double rarity(size_t shift) const;
+    void remember(double doppler);
     void evaluate(native_frame& frame) const;
     void distort(const std::complex<float>* grid, std::complex<float>* added);
     void undo_distortion(native_frame& frame, size_t first, size_t count);
@@ -106,11 +111,12 @@ private:
     std::shared_ptr<channel_stage> d_estimator;
     std::shared_ptr<demapper_stage> d_demapper;
     std::shared_ptr<const waveform_correction> d_correction;
-    int d_distrust = 0;          // of the correction: frames in which it did harm, less those in which it helped
+    int d_distrust = 0; // of the correction: frames in which it did harm, less those in which it helped
     unsigned d_frames = 0;
     bool d_guard = true, d_tracking = true;
     int d_rounds = 0;
     channel_tracker d_tracker;
+    std::vector<double> d_seen;    // how often each Doppler shift, lately; empty: no frame has moved yet
     size_t d_shift = 3;            // number of the latest frame's Doppler shift
     motion d_motion;               // of the frame at hand
     std::vector<double> d_profile; // of the link's delays, learned from the frames; empty: none yet

@@ -31,8 +31,9 @@ void native_demodulator::distort(const cf* grid, cf* added)
         added[i] = w.dft.get_outbuf()[(i + n / 2) % n] * (scale / float(n));
 }
 
-/* The distortion is the transmitter's own doing, so it follows from the symbols as decided: twice around, decisions
- * soft. The pilots, which no decision touches, say whether it helped: else the frame stays as it was. */
+/* The distortion is the transmitter's own doing, so it follows from the symbols as decided: twice around,
+ * decisions soft. The pilots, which no decision touches, say whether it helped: else the frame stays as it
+ * was. */
 void native_demodulator::undo_distortion(native_frame& frame, size_t first, size_t count)
 {
     auto& w = *d_work;
@@ -56,8 +57,8 @@ void native_demodulator::undo_distortion(native_frame& frame, size_t first, size
             for (size_t j = 0; j < per; j++) {
                 const cf z = x[at + j];
                 const float noise = frame.symbol_noise[at + j];
-                grid[size_t(g.index(carriers[j]))] = { soft_level(z.real(), noise, levels, spacing),
-                                                       one_rail ? 0 : soft_level(z.imag(), noise, levels, spacing) };
+                const float imag = one_rail ? 0 : soft_level(z.imag(), noise, levels, spacing);
+                grid[size_t(g.index(carriers[j]))] = { soft_level(z.real(), noise, levels, spacing), imag };
             }
             const auto& pilots = map.pilot_set(s - 2);
             for (size_t p = 0; p < pilots.size(); p++)
