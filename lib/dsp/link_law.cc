@@ -90,6 +90,20 @@ private:
     double d_stated, d_spread;
 };
 
+//! Levels of one sign that were seen, and the converter's that this makes likely.
+size_t seen_half(const adc_grid& grid)
+{
+    return std::max<size_t>(1, size_t(std::lround(grid.top / grid.step + 0.5)));
+}
+
+size_t half_of(const adc_grid& grid)
+{
+    size_t half = 1;
+    while (half < seen_half(grid))
+        half *= 2;
+    return half;
+}
+
 //! One step of Fisher scoring on the centroids.
 void score(const link_likelihood& data, centroid_fit& centroids, double additive, double phase_std,
            bool choose, pseudo_observations& z, std::vector<double>& mean, std::vector<double>& uncertainty)
@@ -113,10 +127,8 @@ link_law link_law::fit(const std::vector<std::complex<float>>& points, const int
                        const std::complex<float>* y, size_t n, double noise_var, const adc_grid& grid)
 {
     const size_t m = points.size();
-    const size_t seen = std::max<size_t>(1, size_t(std::lround(grid.top / grid.step + 0.5)));
-    size_t half = 1;
-    while (half < seen)
-        half *= 2;
+    const size_t seen = seen_half(grid);
+    size_t half = half_of(grid);
     link_likelihood data(m, index, y, n, grid.step, half);
     centroid_fit centroids(points, n);
 
@@ -246,6 +258,62 @@ link_law link_law::refined(const std::vector<std::complex<float>>& points, const
     if (!told)
         law.fit_noise_var = fit_noise_var + law.additive - additive;
     return law.fit_noise_var > 0 ? law : *this;
+}
+
+link_law link_law::ideal(const std::vector<std::complex<float>>& points, const std::complex<float>* y, size_t n,
+                         double noise_var, bool told, const adc_grid& grid)
+{
+    link_law law;
+    law.step = grid.step;
+    law.half = half_of(grid);
+    std::vector<double> rails;
+    for (const auto& p : points) {
+        law.symbols.push_back({ p, 0 });
+        rails.push_back(p.real());
+        rails.push_back(p.imag());
+    }
+    const auto likely = [&](size_t half, double& additive) {
+        const marginal_fit data(points, nullptr, nullptr, 0, y, n, grid.step, half);
+        double best = data.log_likelihood(rails, additive, 0);
+        for (double size = told ? 0 : 0.25; size > 0.03; size /= 2)
+            for (double way : { -size, size })
+                for (int k = 0; k < 8; k++) {
+                    const double next = std::clamp(additive * std::exp(way), 1e-6, 10.0);
+                    const double v = data.log_likelihood(rails, next, 0);
+                    if (!(v > best + 1e-6))
+                        break;
+                    best = v;
+                    additive = next;
+                }
+        return best;
+    };
+    law.additive = noise_var;
+    const double closed = likely(law.half, law.additive);
+    if (double other = noise_var; law.half > 1 && law.half == seen_half(grid) && likely(2 * law.half, other) > closed + 1) {
+        law.half *= 2;
+        law.additive = other;
+    }
+    law.fit_noise_var = law.additive;
+    return law;
+}
+
+link_law link_law::blind(const std::vector<std::complex<float>>& points, const std::complex<float>* y, size_t n,
+                         double noise_var) const
+{
+    const marginal_fit radio(points, nullptr, nullptr, 0, y, n, step, half);
+    std::vector<double> rails;
+    for (const auto& s : symbols) {
+        rails.push_back(s.mean.real());
+        rails.push_back(s.mean.imag());
+    }
+    link_law law = *this;
+    const bool told = noise_var > 0;
+    const double worth = radio.fit({ told ? noise_var : additive, told ? stated_spread : unknown_spread }, law);
+    if (!(worth > radio.log_likelihood(rails, additive, 0)))
+        return *this;
+    if (!told)
+        law.fit_noise_var = law.additive;
+    return law;
 }
 
 double link_law::additive_at(double noise_var) const

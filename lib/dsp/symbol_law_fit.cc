@@ -347,6 +347,20 @@ void symbol_law::take_gaussians(const int* index, const std::complex<float>* y, 
     }
 }
 
+symbol_law symbol_law::behind_converter(std::vector<std::complex<float>> points, const std::complex<float>* y, size_t n,
+                                        double noise_var, double guess, bool blind)
+{
+    symbol_law law(std::move(points));
+    law.d_grid = adc_grid::detect(y, n);
+    const bool told = noise_var > 0;
+    if (!(law.d_grid.step > 0) || law.d_grid.top > law.d_grid.step * double(cell_table::most_half))
+        return law;
+    law.d_link = link_law::ideal(law.d_points, y, n, told ? noise_var : guess, told, law.d_grid);
+    if (blind && cell_table::takes(law.d_link))
+        law.d_link = law.d_link.blind(law.d_points, y, n, noise_var);
+    return law;
+}
+
 symbol_law symbol_law::refined(const int* index, const std::complex<float>* known_y, size_t known,
                                const std::complex<float>* y, size_t n, double noise_var) const
 {

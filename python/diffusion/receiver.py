@@ -10,6 +10,7 @@ from .noise import NoiseLaw, as_law, fit_in_noise
 
 FOLDS = 4
 CLEAR = 3.0     # standard errors; of few symbols, whose folds are poorer fits, more
+LESS_CLEAR = 1.0
 LONG = 1000     # symbols from which a call refines a fit
 MOST = 50000    # symbols that do
 MOVED = 1.5     # ratio of noise variances beyond which known symbols do not count
@@ -31,10 +32,12 @@ class Receiver:
         self._lock = threading.Lock()
         self._known = None     # (index, y, noise_var) that fit() got, if more samples may refine it
         self._refined = False  # whether they have
+        self._fresh = True     # nothing was fitted, given or loaded
         #: What fit() chose: "ideal" (nothing fitted), "cells", "network", "gaussian", "linear" or "noise".
         self.choice = "ideal"
         if self.law.fitted:  # a file that save_model() wrote
             self.choice = self._engine.path_name
+            self._fresh = False
 
     @property
     def name(self):
@@ -79,7 +82,7 @@ class Receiver:
             noise_var = min(max(_variance(noise_var), SMALLEST), LARGEST)
         if prior is None:
             prior, amplitude = [], None
-            if adapt and self._known is not None and y.size >= LONG:
+            if adapt and (self._fresh or self._known is not None) and y.size >= LONG:
                 return self.adapted(y, noise_var)(y, noise_var, adapt=False)
             if noise_var is None and self._refined:
                 noise_var = self.law.link["noise_var"]
@@ -100,6 +103,8 @@ class Receiver:
         y = _samples(y, "y")
         if noise_var is not None:
             noise_var = _variance(noise_var)
+        if self._fresh:
+            return self._behind_converter(y, noise_var)
         if self._known is None or self.choice != "cells":
             return self
         index, seen, at = self._known
@@ -111,6 +116,16 @@ class Receiver:
             return self
         part = y[::max(1, y.size // MOST)]
         other = self.with_law(self.law.refined(index, seen, part, -1 if noise_var is None else noise_var), "cells")
+        other._refined = True
+        return other
+
+    def _behind_converter(self, y, noise_var):
+        with self._lock:
+            guess = noise_var or float(self._engine.estimate_noise_var(y))
+        law = _native.symbol_law.behind_converter(self.constellation, y[::max(1, y.size // MOST)], noise_var or -1, guess)
+        if not law.cells_known:
+            return self
+        other = self.with_law(law, "cells")
         other._refined = True
         return other
 
@@ -148,6 +163,7 @@ class Receiver:
         other = Receiver(self._engine.path, self._engine.steps)
         other._engine.set_law(law, path)
         other.choice = path
+        other._fresh = False
         return other
 
     def with_noise(self, noise):
@@ -158,6 +174,7 @@ class Receiver:
         other._engine.set_law(self.law, "gaussian")
         other._engine.set_noise_law(as_law(noise))
         other.choice = "noise"
+        other._fresh = False
         return other
 
     def _fit_in_noise(self, index, y, noise):
@@ -193,11 +210,12 @@ class Receiver:
                 llr = self._with(choice, parts[choice])(y[test], noise_var)[1]
                 loss[choice][test] = np.logaddexp(0, -sign[test] * llr).sum(1)
         best = min(loss, key=lambda choice: loss[choice].mean())
-        if "cells" in loss and np.isfinite(loss["cells"]).all():
-            # Behind a converter the law knows best; only clear evidence says otherwise.
-            lead = loss["cells"] - loss[best]
-            if lead.mean() <= CLEAR * (1 + 50 / lead.size) * lead.std() / np.sqrt(lead.size):
-                return "cells"
+        # Behind a converter the law knows best, elsewhere the network on it; only clear evidence says otherwise.
+        cells = "cells" in loss and np.isfinite(loss["cells"]).all()
+        first, clear = ("cells", CLEAR) if cells else ("network", LESS_CLEAR)
+        lead = loss[first] - loss[best]
+        if lead.mean() <= clear * (1 + 50 / lead.size) * lead.std() / np.sqrt(lead.size):
+            return first
         return best
 
     def _index(self, x):
@@ -220,6 +238,7 @@ class Receiver:
         other = Receiver(self._engine.path, self._engine.steps)
         other._engine.set_state(np.asarray(state, np.float64))
         other.choice = other._engine.path_name
+        other._fresh = False
         return other
 
     def message(self):

@@ -118,6 +118,50 @@ def test_adapting_helps_and_can_be_left():
     assert rx.adapted(received, 10 * hw.noise_var(20)) is rx and rx.adapted(received * np.exp(0.2j)) is rx
 
 
+@pytest.mark.parametrize("name, study, bits, snr_db", [
+    ("qam16", "S1", 1, 20), ("qam256", "S1", 2, 20), ("qam16", "S1", 4, 0), ("qam16", "S2", 3, 20), ("qam64", "S2", 5, 20),
+    ("qpsk", "S2", 5, 5)])
+def test_nothing_known_but_the_converter_seen(name, study, bits, snr_db):
+    """An unfitted model reads converter and radio off a long call's samples: at MAP where the network alone is far off."""
+    hw = dataclasses.replace(hardware.REFERENCE[study], bits=bits)
+    points, sent, y = link(name, hw, snr_db, 12000, 50)
+    rx, told = diffusion.Receiver("rx-" + name), metrics.labels(int(np.log2(points.size)))[sent]
+    bound = baselines.bit_llr(baselines.map_known_law(hw, points, snr_db, y))
+    for noise_var, off in ((hw.noise_var(snr_db), 0.01), (None, 0.02)):
+        assert metrics.gmi(told, rx(y, noise_var)[1]) > metrics.gmi(told, bound) - off
+    alone = metrics.gmi(told, rx(y, hw.noise_var(snr_db), adapt=False)[1])
+    assert bits == 4 or alone < metrics.gmi(told, bound) - 0.03
+    assert rx.choice == "ideal" and not rx.law.cells_known  # the original is as it was
+
+
+def test_what_was_read_off_travels_and_is_not_invented():
+    hw = dataclasses.replace(hardware.S2, bits=3)
+    points, _, y = link("qam16", hw, 15, 4000, 70)
+    rx, noise_var = diffusion.Receiver("rx-qam16"), hw.noise_var(15)
+    seen = rx.adapted(y, noise_var)
+    assert seen.choice == "cells" and not seen.law.fitted
+    again = diffusion.Receiver("rx-qam16").with_state(seen.state())
+    np.testing.assert_array_equal(again(y, noise_var)[1], rx(y, noise_var)[1])
+    # no grid, a short call, or a receiver that was given its law: nothing is read off
+    assert rx.adapted(y * np.exp(0.2j).astype(np.complex64), noise_var) is rx
+    for other, part in ((rx, y[:500]), (rx.with_law(diffusion.symbol_law(points)), y)):
+        np.testing.assert_array_equal(other(part, noise_var)[1], other(part, noise_var, adapt=False)[1])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_read_off_never_costs(seed):
+    """Random radios, noise variance misstated, gain and phase a little off: not behind the network alone."""
+    rng = np.random.default_rng([seed, 9])
+    hw = dataclasses.replace(hardware.draw(rng), bits=int(rng.integers(1, 7)))
+    snr_db, points = rng.uniform(0, 30), diffusion.constellation("qam16")
+    sent = rng.integers(0, 16, 4000)
+    clean = dataclasses.replace(hw, bits=0).transmit(points, sent, snr_db, seed)
+    y = diffusion.quantizer(hw.bits, hw.full_scale(snr_db))((clean * 1.03 * np.exp(0.04j)).astype(np.complex64))
+    rx, told, noise_var = diffusion.Receiver("rx-qam16"), metrics.labels(4)[sent], hw.noise_var(snr_db)
+    for said in (noise_var / 1.5, noise_var, 1.5 * noise_var):
+        assert metrics.gmi(told, rx(y, said)[1]) > metrics.gmi(told, rx(y, said, adapt=False)[1]) - 0.005
+
+
 def test_symbols_out_of_place_stay_where_they_are():
     """Hardware that no radio's few parameters describe: unknown symbols do not pull it into shape."""
     rng = np.random.default_rng(8)

@@ -12,7 +12,8 @@ from gnuradio.diffusion.baselines import receiver as baselines
 from gnuradio.diffusion.evaluate import (ldpc, receiver as evaluation, receiver_calibration, receiver_coded,
                                          receiver_examination, receiver_fit, receiver_interference,
                                          receiver_memory,
-                                         receiver_noise, receiver_papers)
+                                         receiver_noise, receiver_papers, receiver_posterior,
+                                         receiver_unfitted)
 from gnuradio.diffusion.train import hardware
 
 
@@ -55,6 +56,32 @@ def test_histogram_law_is_map():
     exact = baselines.bit_llr(baselines.map_known_law(hw, points, 5, y))
     near = np.abs(exact) < 3
     assert np.abs(counted - exact)[near].mean() < 0.06
+
+
+def test_posterior_study(monkeypatch):
+    """Tables are laws, exact figures are those of many samples, and more known symbols bring Bayes nearer to MAP."""
+    hw, rx = evaluation.STUDIES["S2-2bit"], diffusion.Receiver("rx-qam16")
+    cells = receiver_posterior.Cells(hw, rx.constellation, 10)
+    true = cells.table(hw)
+    np.testing.assert_allclose(true.sum(1), 1)
+    index = np.random.default_rng(1).integers(0, 16, 40000)
+    y = hw.transmit(rx.constellation, index, 10, 2)
+    re, im = cells.of(y)
+    llr = receiver_posterior.llr_of(true, 4)
+    bits = metrics.labels(4)[index]
+    ber, gmi = cells.figures(true, llr)
+    assert abs(metrics.ber(bits, llr[re * cells.levels + im])[0] - ber) < 0.003
+    assert abs(metrics.gmi(bits, llr[re * cells.levels + im]) - gmi) < 0.03
+    monkeypatch.setattr(receiver_posterior, "BURN", 40)
+    monkeypatch.setattr(receiver_posterior, "KEPT", 40)
+    few, many = (receiver_posterior.one_link("rx-qam16", "S2-1bit", 20, n, [2, 2]) for n in (20, 2000))
+    assert few["map"] == many["map"] and many["map"][1] - many["posterior"][1] < 0.004
+    assert few["map"][1] - few["posterior"][1] > -1e-9
+
+
+def test_unfitted_study():
+    points = {("rx-qam16", "S1", 10): receiver_unfitted.measure_point(diffusion.Receiver("rx-qam16"), "S1", 10, 3000, 1)}
+    assert receiver_unfitted.summary(points).splitlines()[2].startswith("| S1 | 1, 1; ")
 
 
 def test_verdicts():
@@ -113,6 +140,10 @@ def tiny(study):
     if study in ("examination", "calibration"):
         module = {"examination": receiver_examination, "calibration": receiver_calibration}[study]
         return module.measure_study(args, ["rx-qpsk"])
+    if study == "unfitted":
+        return list(receiver_unfitted.measure_point(rx, "S1", 10, 300, 1).values())
+    if study == "posterior":
+        return receiver_posterior.measure([("rx-qam16", "S2-1bit", 10)], 50, 1, links=1)
     if study == "papers":
         return receiver_papers.measure_point(rx, receiver_papers.find_model(), lambda y,
                                              snr: np.zeros((y.size, 4)),

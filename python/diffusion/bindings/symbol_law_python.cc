@@ -79,6 +79,17 @@ void bind_symbol_law(py::module& m)
                 return law::from_state(points_of(points), { state.data(), state.data() + state.size() });
             },
             py::arg("points"), py::arg("state"))
+        .def_static(
+            "behind_converter",
+            [](const complex_array& points, const complex_array& y, double nv, double guess, bool blind) {
+                const auto p = points_of(points);
+                py::gil_scoped_release release;
+                return law::behind_converter(p, y.data(), size_t(y.size()), nv, guess, blind);
+            },
+            py::arg("points"), py::arg("y"), py::arg("noise_var") = -1, py::arg("guess") = 0.1,
+            py::arg("blind") = true,
+            "Nothing fitted: the ideal constellation behind the converter that samples y show, and, blind, what "
+            "they tell of the radio. cells_known is False if they show none.")
         .def(
             "refined",
             [](const law& self, const int_array& index, const complex_array& known_y, const complex_array& y,

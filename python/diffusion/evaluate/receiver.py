@@ -3,7 +3,8 @@
 
 All receivers see the same symbols and noise; those that learn see the same known symbols. BER with Wilson
 intervals. Noise variance known, but for "fit-estimated". Further studies: "examination" (every constellation,
-1 to 5 bits, 50 to 2000 known symbols: how far Receiver.fit is from MAP), "papers" (the literature's receiver),
+1 to 5 bits, 50 to 2000 known symbols: how far Receiver.fit is from MAP), "posterior" (how far any receiver must be),
+"unfitted" (nothing known), "papers" (the literature's receiver),
 "coded" (block error rates with LDPC codes), "calibration" (how far soft bits may be believed).
 
 example:
@@ -36,7 +37,7 @@ STUDIES = {**hardware.REFERENCE,
 
 
 # Studies with a module of their own, receiver_NAME.py: measure_study(args, model names) -> rows, printed.
-OWN_STUDIES = ("examination", "papers", "coded", "calibration", "noise", "memory", "interference", "fit")
+OWN_STUDIES = ("examination", "posterior", "unfitted", "papers", "coded", "calibration", "noise", "memory", "interference", "fit")
 # What every row of every study has.
 ROW_KEYS = ("study", "setting", "snr_db", "receiver", "ber", "ber_lo", "ber_hi", "gmi")
 
@@ -84,7 +85,7 @@ def learned_of(rx):
             "fit-estimated": lambda nv, law, known, seen: fixed(fitted(nv, known, seen)),
             "fit-alone": lambda nv, law, known, seen: fixed(fitted(nv, known, seen), nv, adapt=False),
             "diffusion": lambda nv, law, known, seen: fixed(rx.with_law(law), nv),
-            "diffusion-unfitted": lambda nv, law, known, seen: fixed(rx, nv)}
+            "diffusion-unfitted": lambda nv, law, known, seen: fixed(rx, nv, adapt=False)}
 
 
 def dnn(hw, points, seed):

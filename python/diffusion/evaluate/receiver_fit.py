@@ -15,9 +15,9 @@ from ..cli.common import progress
 from ..train import hardware
 
 KNOWN = (50, 500, 5000)
-LINKS = 40
+LINKS = 48
 TITLES = {"linear": "linear", "widely-linear": "widely linear + cubic", "class-gaussian": "class-conditional Gaussian",
-          "in-context": "in-context network", "fit": "`fit receiver`"}
+          "in-context": "in-context network", "fit": "`fit receiver`", "fit-more": "`fit receiver`, adapting to what it receives"}
 
 
 def widely_linear(points, index, seen, noise_var, y):
@@ -38,7 +38,8 @@ def receivers(rx, known, seen, in_context):
     out = {"linear": lambda y: baselines.bit_llr(baselines.lmmse_min_distance(points, known, seen, noise, y)),
            "widely-linear": lambda y: baselines.bit_llr(widely_linear(points, known, seen, noise, y)),
            "class-gaussian": lambda y: baselines.bit_llr(baselines.class_conditional(points, known, seen, noise, y)),
-           "fit": lambda y: fit.receiver(y, fit.noise_var, adapt=False)[1]}
+           "fit": lambda y: fit.receiver(y, fit.noise_var, adapt=False)[1],
+           "fit-more": lambda y: fit.receiver(y, fit.noise_var)[1]}
     if in_context:
         out["in-context"] = lambda y: baselines.bit_llr(in_context(known, seen, noise, y))
     return out, fit
@@ -100,7 +101,7 @@ def measure_study(args, names):
     """For evaluate receiver --study fit; --symbols: fresh ones of a link (10000)."""
     from ..baselines import in_context
     points = diffusion.Receiver("rx-qam16").constellation
-    print("training the in-context receiver (two minutes)", flush=True)
+    print("training the in-context receiver (three minutes)", flush=True)
     demap = in_context.train(points, args.seed, log=lambda text: print(text, flush=True))
     rows = measure(LINKS, args.symbols or 10000, args.known or KNOWN, args.seed, demap)
     print(f"\nrandom hardware, 16-QAM, 8 to 32 dB\n\n{table(rows)}")
