@@ -18,6 +18,7 @@ constexpr double most_weight = 100;     // of all symbols not known, in units of
 constexpr double least_told = 0.6;     // mean squared posterior from which unknown symbols tell of all
 constexpr double some_told = 0.2;       // and from which they tell of the noise now and then
 constexpr int clear_rounds = 8, unclear_rounds = 16;
+constexpr double gain_control = 0.25; // spread of the logarithm of its full scale
 constexpr size_t few = 1000; // known symbols that do not tell the two noises apart for sure
 
 //! Posterior of the two variances: the stated noise is a prior with heavy tails, as it may be quite wrong.
@@ -89,6 +90,9 @@ private:
     const std::vector<double>& d_mean;
     double d_stated, d_spread;
 };
+
+//! Full scale over the RMS of a rail, as converters of so many levels are driven to clip little and resolve much.
+double usual_full_scale(size_t half) { return half == 1 ? 1.2 : half == 2 ? 1.8 : half == 4 ? 2.3 : 3; }
 
 //! Levels of one sign that were seen, and the converter's that this makes likely.
 size_t seen_half(const adc_grid& grid)
@@ -274,22 +278,33 @@ link_law link_law::ideal(const std::vector<std::complex<float>>& points, const s
     }
     const auto likely = [&](size_t half, double& additive) {
         const marginal_fit data(points, nullptr, nullptr, 0, y, n, grid.step, half);
-        double best = data.log_likelihood(rails, additive, 0);
-        for (double size = told ? 0 : 0.25; size > 0.03; size /= 2)
+        if (told)
+            return data.log_likelihood(rails, additive, 0);
+        // Few bits may fit two noises, or all: then the one at which a gain control would have set this full scale.
+        const auto value = [&](double log_additive) {
+            const double rms = std::sqrt((1 + std::exp(log_additive)) / 2);
+            const double off = std::log(double(half) * grid.step / rms / usual_full_scale(half)) / gain_control;
+            return data.log_likelihood(rails, std::exp(log_additive), 0) - off * off / 2;
+        };
+        double at = std::log(additive), best = value(at);
+        for (double log_additive = -10; log_additive < 2.5; log_additive += 0.5)
+            if (const double v = value(log_additive); v > best) {
+                best = v;
+                at = log_additive;
+            }
+        for (double size : { 0.2, 0.1, 0.05, 0.02 })
             for (double way : { -size, size })
-                for (int k = 0; k < 8; k++) {
-                    const double next = std::clamp(additive * std::exp(way), 1e-6, 10.0);
-                    const double v = data.log_likelihood(rails, next, 0);
-                    if (!(v > best + 1e-6))
-                        break;
+                for (double v = value(at + way); v > best; v = value(at + way)) {
                     best = v;
-                    additive = next;
+                    at += way;
                 }
+        additive = std::exp(at);
         return best;
     };
     law.additive = noise_var;
     const double closed = likely(law.half, law.additive);
-    if (double other = noise_var; law.half > 1 && law.half == seen_half(grid) && likely(2 * law.half, other) > closed + 1) {
+    double other = noise_var;
+    if (law.half > 1 && law.half == seen_half(grid) && likely(2 * law.half, other) > closed + 1) {
         law.half *= 2;
         law.additive = other;
     }

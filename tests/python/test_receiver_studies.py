@@ -143,7 +143,7 @@ def tiny(study):
     if study == "unfitted":
         return list(receiver_unfitted.measure_point(rx, "S1", 10, 300, 1).values())
     if study == "posterior":
-        return receiver_posterior.measure([("rx-qam16", "S2-1bit", 10)], 50, 1, links=1)
+        return receiver_posterior.measure([("rx-qam16", "S2-1bit", 10)], 50, 1, links=2)
     if study == "papers":
         return receiver_papers.measure_point(rx, receiver_papers.find_model(), lambda y,
                                              snr: np.zeros((y.size, 4)),
