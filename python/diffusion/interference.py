@@ -155,6 +155,7 @@ class InterferenceLaw:
         return (self.denoise(z, level)[0] - np.asarray(z)) / (np.mean(level) / 2)
 
     def save(self, path):
+        """To an npz file that load() and the block interference_receiver take."""
         np.savez(path, description=json.dumps({"format": 1, "kind": "interference_law", "floor": self.floor,
                                                "period": self.period}),
                  weights=self.weights, basis=self.basis.astype(np.complex64), power=self.power.astype(np.float32))

@@ -54,16 +54,19 @@ class LinkMetrics:
         self.clear()
 
     def clear(self):
+        """Starts all figures anew."""
         self.bits = self.bit_errors = self.frames = self.frame_errors = 0
         self.powers = {"evm": BlockSums(2), "nmse": BlockSums(2)}
         self.losses = BlockSums(SCALES.size + 1)
         self.symbols = {"evm": 0, "nmse": 0, "gmi": 0}
 
     def add_bits(self, sent, received):
+        """Arrays of the same size, 0 or not 0: counts bits and errors."""
         self.bits += sent.size
         self.bit_errors += int(np.count_nonzero((sent != 0) != (received != 0)))
 
     def add_frames(self, frames, errors):
+        """Counts frames, and how many of them are bad. Raises ValueError where that cannot be."""
         if not 0 <= errors <= frames:
             raise ValueError(f"{errors} bad of {frames} frames")
         self.frames += int(frames)
@@ -194,6 +197,7 @@ class link_metrics(gr.sync_block):
         return True
 
     def set_period(self, period):
+        """Seconds between messages, 0.01 to 86400."""
         if not 0.01 <= period <= 86400:
             raise ValueError(f"link_metrics: period is {period}, use 0.01 to 86400 seconds")
         self._period = float(period)

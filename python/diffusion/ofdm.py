@@ -43,9 +43,11 @@ class ofdm_tx(gr.hier_block2):
         self.connect(self.core, self)
 
     def set_modulation(self, modulation):
+        """Of the next frames: bpsk, qpsk, qam16, qam64, qam256."""
         self.core.set_modulation(modulation)
 
     def set_fec(self, fec):
+        """Of the next frames, one of fec_names()."""
         self.core.set_fec(fec)
 
     def set_shaping_snr_db(self, snr_db):
@@ -53,6 +55,7 @@ class ofdm_tx(gr.hier_block2):
         self.core.set_shaping_snr_db(float("nan") if snr_db is None else snr_db)
 
     def set_pilots(self, pilots):
+        """Of the next frames: full, half, quarter."""
         self.core.set_pilots(pilots)
 
     def pilots(self):
@@ -63,6 +66,7 @@ class ofdm_tx(gr.hier_block2):
         return self.core.shaping()
 
     def set_amplitude(self, amplitude):
+        """RMS of a frame's samples."""
         self.core.set_amplitude(amplitude)
 
     def modulation(self):
@@ -142,18 +146,23 @@ class ofdm_rx(gr.hier_block2):
             self.connect((self.core, 1), (self, 1))
 
     def set_estimator(self, estimator):
+        """ls, lmmse, nomp, sbl or diffusion; from the next frame on."""
         self.core.set_estimator(estimator)
 
     def set_demapper(self, demapper):
+        """min-distance, map or diffusion; from the next frame on."""
         self.core.set_demapper(demapper)
 
     def set_estimator_model(self, model):
+        """Name or file of an OFDM estimator; "": the shipped one for this number of carriers."""
         self.core.set_estimator_model(model)
 
     def set_demapper_model(self, model):
+        """Name or file of a receiver; "": the shipped one of each frame's constellation."""
         self.core.set_demapper_model(model)
 
     def set_compute_budget(self, on):
+        """Fewer estimator steps while the receiver is behind."""
         self.core.set_compute_budget(bool(on))
 
     def set_data_aided_rounds(self, rounds):

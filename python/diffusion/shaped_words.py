@@ -70,6 +70,7 @@ class shaped_parity(gr.sync_block):
         self.set_output_multiple(self._words.symbols)
 
     def symbols(self):
+        """Symbols of a word, which shaper_bc's block_length must be."""
         return self._words.symbols
 
     def work(self, inputs, outputs):

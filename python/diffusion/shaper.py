@@ -20,6 +20,7 @@ class ShapingState:
     _SPHERE = 0x8000  # highest bit of the block length, which takes 14
 
     def to_bytes(self):
+        """What a frame's header carries; from_bytes() reads it."""
         flag = self._SPHERE if self.matcher == "ess" else 0
         return struct.pack(self._FORMAT, self.index, self.block_length | flag, self.bits)
 

@@ -31,11 +31,13 @@ class OfdmWaveform:
         return self.nfft, self.tones.size
 
     def modulate(self, symbols):
+        """Symbols, whole OFDM symbols of them, to samples (complex128): mean power of a sample that of a symbol."""
         grid = np.zeros((symbols.size // self.tones.size, self.nfft), np.complex128)
         grid[:, self.tones % self.nfft] = np.reshape(symbols, (-1, self.tones.size))
         return np.fft.ifft(grid, axis=1).ravel() * self.nfft / np.sqrt(self.tones.size)
 
     def demodulate(self, samples):
+        """Samples, whole OFDM symbols of them, to symbols: the inverse of modulate()."""
         grid = np.fft.fft(np.reshape(samples, (-1, self.nfft)), axis=1)
         return grid[:, self.tones % self.nfft].ravel() * np.sqrt(self.tones.size) / self.nfft
 
@@ -72,15 +74,18 @@ class PulseWaveform:
         return self.symbols * self.sps + self.tail, self.symbols
 
     def modulate(self, symbols):
+        """Symbols, whole blocks of them, to samples (complex128), the tail of each block's pulse included."""
         grid = np.zeros((symbols.size // self.symbols, self.block[0]), np.complex128)
         grid[:, :self.symbols * self.sps:self.sps] = np.reshape(symbols, (-1, self.symbols))
         return np.concatenate([np.convolve(row, self.pulse)[:row.size] for row in grid]) * np.sqrt(self.sps)
 
     def demodulate(self, samples):
+        """Samples, whole blocks, to symbols: matched filter, sampled at the symbols."""
         rows = np.reshape(samples, (-1, self.block[0]))
         out = [np.convolve(row, self.pulse[::-1])[self.tail:self.tail + self.symbols * self.sps:self.sps]
                for row in rows]
         return np.concatenate(out) / np.sqrt(self.sps)
 
     def gain_groups(self, count):
+        """None: no unknown gains."""
         return None

@@ -239,7 +239,8 @@ void bind_native_link(py::module& m)
             code.encode(bits.data(), out.data());
             return to_array(out);
         },
-        py::arg("fec"), py::arg("bits"));
+        py::arg("fec"), py::arg("bits"),
+        "Information bits (uint8) to coded bits; fec is one of fec_names().");
     m.def(
         "fec_posterior",
         [](const std::string& name, const float_array& llr, size_t information_bits) {
@@ -264,5 +265,6 @@ void bind_native_link(py::module& m)
               code.decode(llr.data(), out.data());
               return to_array(out);
           },
-          py::arg("fec"), py::arg("llr"), py::arg("information_bits"));
+          py::arg("fec"), py::arg("llr"), py::arg("information_bits"),
+          "LLRs of the coded bits (float32, positive for 1) to information bits (uint8).");
 }
