@@ -65,6 +65,5 @@ def linear_equaliser(taps=7):
 
 
 def post_distorter(taps=7, order=7, cross=1):
-    """The generalised memory polynomial of issue tables: 7 taps, 7 envelope powers, neighbouring
-    envelopes."""
+    """The generalised memory polynomial: 7 taps, 7 envelope powers, neighbouring envelopes."""
     return Regression(taps, order, cross)
