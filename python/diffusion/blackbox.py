@@ -196,13 +196,14 @@ def _climb(at, energy, size, limit, rounds=80):
 
 
 def _parts(n, frame, rng):
-    """Indices of the symbols that teach, choose and judge: half, a fifth, the rest; whole frames where frames are given."""
+    """Indices of the symbols that teach, choose and judge: half, a fifth, the rest; whole frames where frames
+    are given."""
     if frame is None:
         return np.split(rng.permutation(n), [n // 2, n * 7 // 10])
     names, of = np.unique(frame, return_inverse=True)
     if of.shape != (n,) or names.size < 10:
-        raise ValueError(f"frame names {names.size} frames for {np.size(frame)} of {n} symbols; give the frame of each symbol, "
-                         "10 frames or more, or none")
+        raise ValueError(f"frame names {names.size} frames for {np.size(frame)} of {n} symbols; give the "
+                         "frame of each symbol, 10 frames or more, or none")
     shares = np.split(rng.permutation(names.size), [names.size // 2, names.size * 7 // 10])
     return [np.flatnonzero(np.isin(of, s)) for s in shares]
 

@@ -2,10 +2,10 @@
 """A receiver fitted to a capture, taken only if it beats the linear receiver on frames it has not seen.
 
 Every fifth frame in turn is held out, the receiver is fitted to the others, and all held-out symbols together
-are compared: bits wrong, and the cross entropy of the soft bits. The fit is used if its soft bits are better and
-no more bits are wrong than chance would have it (one standard error of the paired difference; two, if the soft
-bits are better by two standard errors). Else the model is the linear receiver itself (symbols), or the classical
-path (frames of a waveform).
+are compared: bits wrong, and the cross entropy of the soft bits. The fit is used if its soft bits are better
+and no more bits are wrong than chance would have it (one standard error of the paired difference; two, if the
+soft bits are better by two standard errors). Else the model is the linear receiver itself (symbols), or the
+classical path (frames of a waveform).
 """
 from dataclasses import dataclass
 
@@ -182,9 +182,9 @@ def guarded(rx, known, progress=lambda items: items):
 
 
 def judge(linear, fitted, name, evm_gain=None):
-    """(whether the fit is taken, why). To ask for one standard error of the soft bits and for no bit more wrong
-    refused 24 of 40 fits to 50 symbols of random radios, most of them better than the linear receiver: behind few
-    bits errors say little. That halved what fits are worth and spared no significantly worse link.
+    """(whether the fit is taken, why). To ask for one standard error of the soft bits and for no bit more
+    wrong refused 24 of 40 fits to 50 symbols of random radios, most of them better than the linear receiver:
+    behind few bits errors say little. That halved what fits are worth and spared no significantly worse link.
 
     evm_gain: dB by which each held-out frame's EVM falls with the fit. Frames that carry nearly all bits
     already show it there first: their soft bits are worth the most there is, but for a few. Then EVM may

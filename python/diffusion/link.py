@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The main job: a file through an impaired, quantized link, received in three ways from the same samples.
 
-Everything runs in GNU Radio flowgraphs: a transmitter in a process of its own sends each waveform once over the
-virtual radio to this process (or, without processes, through the in-memory medium), then each receiver gets the same
-IQ in a flowgraph of its own, so that its CPU time can be told apart.
+Everything runs in GNU Radio flowgraphs: a transmitter in a process of its own sends each waveform once over
+the virtual radio to this process (or, without processes, through the in-memory medium), then each receiver
+gets the same IQ in a flowgraph of its own, so that its CPU time can be told apart.
 """
 import dataclasses
 import time
@@ -16,7 +16,8 @@ from gnuradio import blocks, digital, gr
 
 from .carousel import join, split
 from .link_figures import figures
-from .link_settings import (ALL_PILOTS, CHAINS, LENGTH_TAG, MODULATIONS, UNIFORM,  # noqa: F401  (part of the job's names)
+# noqa: F401  (part of the job's names)
+from .link_settings import (ALL_PILOTS, CHAINS, LENGTH_TAG, MODULATIONS, UNIFORM,
                             Settings)
 from .medium import medium, power_profile
 from .ofdm import ofdm_rx, ofdm_tx
@@ -168,7 +169,8 @@ def _run(tb):
 
 
 def packets_of_file(data, settings):
-    """The file round and round. Shaped: its short last packet, which costs a whole code word, in the first round only."""
+    """The file round and round. Shaped: its short last packet, which costs a whole code word, in the first
+    round only."""
     packets = split(data, settings.payload, settings.frames)
     if not settings.shaping:
         return packets
@@ -238,7 +240,8 @@ def one_point(settings, sent, progress):
         receptions["stock"] = (receive_stock(sent["stock"].iq), sent["stock"])
     if ALL_PILOTS in sent:
         progress("classical receiver, all pilots")
-        receptions["classical, all pilots"] = (receive(sent[ALL_PILOTS].iq, *CHAINS["classical"]), sent[ALL_PILOTS])
+        receptions["classical, all pilots"] = (receive(sent[ALL_PILOTS].iq, *CHAINS["classical"]),
+                                               sent[ALL_PILOTS])
     for name, (estimator, demapper) in CHAINS.items():
         progress(f"{name} receiver ({estimator}, {demapper})")
         receptions[name] = (receive(sent["native"].iq, estimator, demapper), sent["native"])
@@ -247,7 +250,8 @@ def one_point(settings, sent, progress):
         receptions["uniform, diffusion"] = (receive(sent[UNIFORM].iq, *CHAINS["diffusion"]), sent[UNIFORM])
     out = {}
     for name, (reception, transmission) in receptions.items():
-        figure, detail = figures(reception, transmission, settings.uniform() if transmission.waveform == UNIFORM else settings)
+        figure, detail = figures(reception, transmission,
+                                 settings.uniform() if transmission.waveform == UNIFORM else settings)
         detail["packets"] = reception.packets
         out[name] = (figure, detail)
     return out

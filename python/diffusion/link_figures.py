@@ -8,7 +8,8 @@ from .link_settings import ALL_PILOTS, MODULATIONS
 
 
 def true_channel(taps, fft_len=64, early=4):
-    """The channel of taps at all carriers (DC in the middle), seen by a DFT that starts early samples early."""
+    """The channel of taps at all carriers (DC in the middle), seen by a DFT that starts early samples
+    early."""
     k = np.arange(-fft_len // 2, fft_len // 2)
     return np.exp(-2j * np.pi * np.outer(k, np.arange(len(taps)) + early) / fft_len) @ taps
 
@@ -24,7 +25,8 @@ def figures(reception, transmission, settings):
     if transmission.waveform != "stock" and not settings.shaping:
         result["throughput"] = throughput(good, transmission, settings)
     result["per_interval"] = metrics.wilson(len(sent) - len(good), len(sent))
-    detail = {"symbols": [], "channel": None, "notes": sorted({f["note"] for f in reception.frames if "note" in f})}
+    detail = {"symbols": [], "channel": None,
+              "notes": sorted({f["note"] for f in reception.frames if "note" in f})}
     if not reception.frames:
         return result, detail
     modem = compiled.native_modulator()
@@ -66,7 +68,8 @@ def figures(reception, transmission, settings):
         bits, llrs = np.concatenate(bits), np.concatenate(llrs)
         result["ber"] = float(np.mean((llrs > 0) != bits))
         result["evm_db"] = float(10 * np.log10(errors / signals))
-        if settings.shaping:  # LLRs know the prior: entropy less what stays uncertain (Boecherer 2014), no scaling
+        # LLRs know the prior: entropy less what stays uncertain (Boecherer 2014), no scaling
+        if settings.shaping:
             unsure = np.logaddexp(0, np.where(bits, -llrs, llrs).astype(float)).sum() / np.log(2)
             result["gmi"] = float(max(header.constellation.entropy - unsure * m / bits.size, 0))
         else:
@@ -77,15 +80,18 @@ def figures(reception, transmission, settings):
 
 
 def net_rate(reception, good):
-    """Payload bits that arrived intact per payload symbol received; None where the receiver shows no symbols."""
+    """Payload bits that arrived intact per payload symbol received; None where the receiver shows no
+    symbols."""
     symbols = sum(len(f["symbols"]) for f in reception.frames if f["header_ok"])
     return 8 * sum(len(p) for p in good) / symbols if symbols else None
 
 
 def throughput(good, transmission, settings):
-    """Payload bits that arrived intact per sample of the frames sent (native, plain): pilots and losses together."""
+    """Payload bits that arrived intact per sample of the frames sent (native, plain): pilots and losses
+    together."""
     modem = compiled.native_modulator()
     pilots = "full" if transmission.waveform == ALL_PILOTS else settings.pilots
-    samples = sum(modem.frame_len(compiled.native_header(len(p), MODULATIONS[settings.modulation], settings.fec, -1,
+    samples = sum(modem.frame_len(compiled.native_header(len(p), MODULATIONS[settings.modulation],
+                                                         settings.fec, -1,
                                                          pilots)) for p in transmission.packets)
     return 8 * sum(len(p) for p in good) / samples

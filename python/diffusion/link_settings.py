@@ -31,8 +31,9 @@ class ShapedFrame:
 
 @lru_cache(64)
 def shaped_frame(bits, snr_db):
-    """The best mode for that SNR or a little less at whose net rate there is an unshaped code too: so that the two can be
-    compared at the same rate, power and length. Uniform frames leave information bits of their code away (shortened)."""
+    """The best mode for that SNR or a little less at whose net rate there is an unshaped code too: so that
+    the two can be compared at the same rate, power and length. Uniform frames leave information bits of their
+    code away (shortened)."""
     best = None
     for at in snr_db - np.concatenate([np.arange(20) / 10, np.arange(2, 12, 0.2)]):
         fec, index, _ = compiled.shaped_mode(bits, float(at), 0.0)
@@ -67,7 +68,8 @@ class Settings:
     tx_gain: float = None
     rx_gain: float = None
     seed: int = 1
-    shaping: bool = False     # amplitude-shaped payloads for snr_db less backoff_db; payload is then one code word
+    # amplitude-shaped payloads for snr_db less backoff_db; payload is then one code word
+    shaping: bool = False
     backoff_db: float = 5.0   # for fading: carriers and frames differ, the code's word is short
 
     def mode(self):
@@ -89,7 +91,8 @@ class Settings:
         return dataclasses.replace(self, fec=found.fec, payload=found.payload)
 
     def uniform(self):
-        """Shaped settings -> those of the same packets, unshaped, in frames of as many symbols; None if no code makes such."""
+        """Shaped settings -> those of the same packets, unshaped, in frames of as many symbols; None if no
+        code makes such."""
         found = shaped_frame(MODULATIONS[self.modulation], round(self.snr_db - self.backoff_db, 1))
         return dataclasses.replace(self, shaping=False, fec=found.uniform_fec) if found.uniform_fec else None
 
@@ -106,7 +109,8 @@ class Settings:
         if self.modulation not in MODULATIONS:
             raise ValueError(f"modulation is '{self.modulation}', use one of {', '.join(MODULATIONS)}")
         if self.shaping and MODULATIONS[self.modulation] < 4:
-            raise ValueError(f"shaping needs amplitudes: modulation is '{self.modulation}', use qam16, qam64 or qam256")
+            raise ValueError(f"shaping needs amplitudes: modulation is '{self.modulation}', use qam16, qam64 "
+                             "or qam256")
         if self.fec not in compiled.fec_names():
             raise ValueError(f"fec is '{self.fec}', use one of {', '.join(compiled.fec_names())}")
         if self.pilots not in PILOTS:

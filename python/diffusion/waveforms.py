@@ -31,7 +31,8 @@ class OfdmWaveform:
         return self.nfft, self.tones.size
 
     def modulate(self, symbols):
-        """Symbols, whole OFDM symbols of them, to samples (complex128): mean power of a sample that of a symbol."""
+        """Symbols, whole OFDM symbols of them, to samples (complex128): mean power of a sample that of a
+        symbol."""
         grid = np.zeros((symbols.size // self.tones.size, self.nfft), np.complex128)
         grid[:, self.tones % self.nfft] = np.reshape(symbols, (-1, self.tones.size))
         return np.fft.ifft(grid, axis=1).ravel() * self.nfft / np.sqrt(self.tones.size)

@@ -59,7 +59,8 @@ def test_bad_requests_change_nothing():
 
 def test_link_job_with_shaping(tmp_path, capsys):
     results = tmp_path / "results.json"
-    status = main(["link", "--shaping", "--snr", "26", "--adc-bits", "6", "--frames", "9", "--quick", "--in-process",
+    status = main(["link", "--shaping", "--snr", "26", "--adc-bits", "6", "--frames", "9", "--quick",
+                   "--in-process",
                    "--report", str(tmp_path / "report"), "--json", str(results)])
     found = json.loads(results.read_text())
     assert status == 0 and found["file_intact"]

@@ -10,7 +10,8 @@ from scipy import integrate, stats
 CLIP = {1: 1.2, 2: 1.8, 3: 2.3}
 
 
-@pytest.mark.parametrize("mean, var, low, high", [(0.3, 1.0, -0.5, 0.7), (1.0, 0.2, 2.0, np.inf), (-0.4, 2.0, -np.inf, -1.0),
+@pytest.mark.parametrize("mean, var, low, high", [(0.3, 1.0, -0.5, 0.7), (1.0, 0.2, 2.0, np.inf),
+                                                  (-0.4, 2.0, -np.inf, -1.0),
                                                   (0.0, 0.1, 1.5, 2.0), (0.0, 1.0, -np.inf, np.inf)])
 def test_cut_gaussian_is_what_integration_gives(mean, var, low, high):
     law = stats.norm(mean, np.sqrt(var))
@@ -19,7 +20,8 @@ def test_cut_gaussian_is_what_integration_gives(mean, var, low, high):
     first = integrate.quad(lambda x: x * law.pdf(x), a, b)[0] / weight
     second = integrate.quad(lambda x: (x - first) ** 2 * law.pdf(x), a, b)[0] / weight
     found = diffusion.cut_gaussian(mean, var, low, high)
-    assert found[0] == pytest.approx(first, rel=1e-5, abs=1e-7) and found[1] == pytest.approx(second, rel=1e-3)
+    assert found[0] == pytest.approx(first, rel=1e-5,
+                                     abs=1e-7) and found[1] == pytest.approx(second, rel=1e-3)
 
 
 def test_cut_gaussian_far_away_stays_finite():
@@ -81,7 +83,8 @@ def test_mimo_rounds_beat_the_linear_view(bits, gain_db):
 def test_classical_estimators_take_part_and_nothing_happens_without_a_converter():
     h, y, noise_var = quantised(2, 10)
     e = diffusion.pilot_estimator("sbl", 64)
-    view = [nmse_db(diffusion.few_bit_estimate(e, y[:40], np.full(40, noise_var), 1.0, r)[0], h[:40]) for r in (0, 5)]
+    view = [nmse_db(diffusion.few_bit_estimate(e, y[:40], np.full(40, noise_var), 1.0, r)[0], h[:40])
+            for r in (0, 5)]
     assert view[1] < view[0] - 0.5
     plain = (h + 0.1).astype(np.complex64)
     found, err_var, levels = diffusion.few_bit_estimate(e, plain, np.full(len(plain), 0.01), 1.0, 5)

@@ -119,10 +119,12 @@ def test_adapting_helps_and_can_be_left():
 
 
 @pytest.mark.parametrize("name, study, bits, snr_db", [
-    ("qam16", "S1", 1, 20), ("qam256", "S1", 2, 20), ("qam16", "S1", 4, 0), ("qam16", "S2", 3, 20), ("qam64", "S2", 5, 20),
+    ("qam16", "S1", 1, 20), ("qam256", "S1", 2, 20), ("qam16", "S1", 4, 0), ("qam16", "S2", 3, 20),
+    ("qam64", "S2", 5, 20),
     ("qpsk", "S2", 5, 5)])
 def test_nothing_known_but_the_converter_seen(name, study, bits, snr_db):
-    """An unfitted model reads converter and radio off a long call's samples: at MAP where the network alone is far off."""
+    """An unfitted model reads converter and radio off a long call's samples: at MAP where the network alone
+    is far off."""
     hw = dataclasses.replace(hardware.REFERENCE[study], bits=bits)
     points, sent, y = link(name, hw, snr_db, 12000, 50)
     rx, told = diffusion.Receiver("rx-" + name), metrics.labels(int(np.log2(points.size)))[sent]
@@ -156,7 +158,8 @@ def test_what_is_read_off_never_costs(seed):
     snr_db, points = rng.uniform(0, 30), diffusion.constellation("qam16")
     sent = rng.integers(0, 16, 4000)
     clean = dataclasses.replace(hw, bits=0).transmit(points, sent, snr_db, seed)
-    y = diffusion.quantizer(hw.bits, hw.full_scale(snr_db))((clean * 1.03 * np.exp(0.04j)).astype(np.complex64))
+    y = diffusion.quantizer(hw.bits,
+                            hw.full_scale(snr_db))((clean * 1.03 * np.exp(0.04j)).astype(np.complex64))
     rx, told, noise_var = diffusion.Receiver("rx-qam16"), metrics.labels(4)[sent], hw.noise_var(snr_db)
     for said in (noise_var / 1.5, noise_var, 1.5 * noise_var):
         assert metrics.gmi(told, rx(y, said)[1]) > metrics.gmi(told, rx(y, said, adapt=False)[1]) - 0.005

@@ -88,7 +88,8 @@ def test_first_belief_is_lmmse():
 
 
 def test_views_are_the_mean_over_arrays_turned_by_parts_of_a_beam(tmp_path):
-    """Two views by hand: y and P with a phase slope of half a beam over both arrays, the answer turned back."""
+    """Two views by hand: y and P with a phase slope of half a beam over both arrays, the answer turned
+    back."""
     one, two = (Estimator(saved(random_net(views=v), tmp_path / f"ce{v}.safetensors")) for v in (1, 2))
     h, p, y, variance = draw(np.random.default_rng(3), (3, 2), (4, 3), 6, 10)
     a, b = (channels.steering(np.array(0.5 / s[0]), np.array(0.5 / s[1]), s) for s in ((3, 2), (4, 3)))

@@ -59,7 +59,8 @@ def test_histogram_law_is_map():
 
 
 def test_posterior_study(monkeypatch):
-    """Tables are laws, exact figures are those of many samples, and more known symbols bring Bayes nearer to MAP."""
+    """Tables are laws, exact figures are those of many samples, and more known symbols bring Bayes nearer to
+    MAP."""
     hw, rx = evaluation.STUDIES["S2-2bit"], diffusion.Receiver("rx-qam16")
     cells = receiver_posterior.Cells(hw, rx.constellation, 10)
     true = cells.table(hw)
@@ -80,7 +81,8 @@ def test_posterior_study(monkeypatch):
 
 
 def test_unfitted_study():
-    points = {("rx-qam16", "S1", 10): receiver_unfitted.measure_point(diffusion.Receiver("rx-qam16"), "S1", 10, 3000, 1)}
+    points = {("rx-qam16", "S1", 10): receiver_unfitted.measure_point(diffusion.Receiver("rx-qam16"), "S1",
+                                                                      10, 3000, 1)}
     assert receiver_unfitted.summary(points).splitlines()[2].startswith("| S1 | 1, 1; ")
 
 

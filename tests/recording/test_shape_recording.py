@@ -17,7 +17,8 @@ def record(folder, gain_db, noise_dbm, frames):
     """A recording of 64-QAM frames at that gain of the transmitter; the receiver's gain stays."""
     name = folder / f"gain{gain_db:g}"
     device = f"driver=loopback,medium=shape-{os.getpid()}-{gain_db:g},pacing=fast,noise_dbm={noise_dbm},{HARDWARE}"
-    assert main(["record", str(name), "--send", str(LETTER), "--device", device, "--tx-gain", str(gain_db), "--gain", "0",
+    assert main(["record", str(name), "--send", str(LETTER), "--device", device, "--tx-gain", str(gain_db),
+                 "--gain", "0",
                  "--constellation", "qam64", "--payload", "400", "--frames", str(frames)]) == 0
     return str(name)
 
@@ -31,13 +32,15 @@ def captured(tmp_path_factory):
 
 def test_shaping_is_found_from_recordings(captured, tmp_path, capsys):
     out = tmp_path / "mine.json"
-    assert main(["fit", "shaper", *captured, "-o", str(out), "--power", "1", "--json", str(tmp_path / "r.json")]) == 0
+    assert main(["fit", "shaper", *captured, "-o", str(out), "--power", "1", "--json",
+                 str(tmp_path / "r.json")]) == 0
     result = json.loads((tmp_path / "r.json").read_text())
     fitted, schemes = diffusion.FittedShaper.load(out), result["schemes"]
     assert result["choice"] != "uniform" and "interval" in capsys.readouterr().out
     best = schemes[result["choice"]]
     assert schemes["uniform"]["bits"] + 0.05 < best["bits"] and best["bits"] >= schemes["maxwell-boltzmann"]["bits"] - 0.03
-    assert fitted.level > 1 and fitted.level ** 2 * (fitted.pmf @ np.abs(diffusion.constellation("qam64")) ** 2) < 1.01
+    assert fitted.level > 1 and fitted.level ** 2 * (fitted.pmf @
+                                                     np.abs(diffusion.constellation("qam64")) ** 2) < 1.01
     bits = np.random.default_rng(1).integers(0, 2, 3000, dtype=np.uint8)
     np.testing.assert_array_equal(fitted.decode(fitted.encode(bits), bits.size), bits)
 

@@ -36,7 +36,8 @@ def check_gnuradio():
         from gnuradio import gr
     except ImportError as e:
         return (BAD, str(e),
-                "use the Python that GNU Radio was built for (Debian: /usr/bin/python3), or apt install gnuradio")
+                "use the Python that GNU Radio was built for (Debian: /usr/bin/python3), or apt install "
+                "gnuradio")
     if not gr.version().startswith("3.10"):
         return BAD, gr.version(), "this module is for GNU Radio 3.10"
     return OK, f"{gr.version()}, prefix {gr.prefix()}", ""

@@ -159,10 +159,10 @@ def shaping_gain(settings, receivers):
     uniform, (_, _, rate) = settings.shaped().uniform(), settings.mode()
     shaped, plain = (receivers[n] for n in ("diffusion", "uniform, diffusion"))
     part = lambda f: f"{f['frames_sent'] - f['frames_ok']} of {f['frames_sent']}"
-    return (f"uniform: the same packets on equally likely points, same mean power, amplifier and symbols a frame, so the same "
-            f"{rate:.3f} bit/symbol, with code {uniform.fec.removeprefix('dvbs2-')} of the same family; same channel, no shaping\n"
-            f"lost at that rate: {part(shaped)} frames shaped, {part(plain)} uniform; net {shaped['net_rate']:.3f} and "
-            f"{plain['net_rate']:.3f} bit/symbol")
+    return (f"uniform: the same packets on equally likely points, same mean power, amplifier and symbols a "
+            f"frame, so the same {rate:.3f} bit/symbol, with code {uniform.fec.removeprefix('dvbs2-')} of "
+            f"the same family; same channel, no shaping\nlost at that rate: {part(shaped)} frames shaped, "
+            f"{part(plain)} uniform; net {shaped['net_rate']:.3f} and {plain['net_rate']:.3f} bit/symbol")
 
 
 def title_of(settings):

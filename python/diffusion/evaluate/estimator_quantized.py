@@ -155,7 +155,8 @@ def measure(args, scene, made, pattern, bits, snr_db, groups=5):
             error.append(np.sum(np.abs(found - h) ** 2, 1))
         nmse_db, low, high = nmse(error, scene.h, args.seed)
         rows.append({"study": "quantized", "scene": scene.name, "pilots": pattern, "bits": bits,
-                     "snr_db": snr_db, "estimator": name, "nmse_db": nmse_db, "nmse_db_low": low, "nmse_db_high": high,
+                     "snr_db": snr_db, "estimator": name, "nmse_db": nmse_db, "nmse_db_low": low,
+                     "nmse_db_high": high,
                      "us_per_estimate": 1e6 * float(np.median(elapsed)), "frames": len(scene.h)})
     return rows
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the receivers' shortcuts cost their channel estimator: fewer steps where nearly every carrier is known, and the
-second look at a packet with the belief of the first. NMSE on the carriers in use, paired.
+"""What the receivers' shortcuts cost their channel estimator: fewer steps where nearly every carrier is
+known, and the second look at a packet with the belief of the first. NMSE on the carriers in use, paired.
 
 example:
     gr-diffusion evaluate estimator_steps --frames 100
@@ -16,13 +16,15 @@ from ..cli.common import common_options, progress, write_json
 from ..train import channels
 from . import estimator
 
-GAIN_DB = 5  # how much less noise the second look has: a packet of ten symbols against its preamble and pilots
+# how much less noise the second look has: a packet of ten symbols against its preamble and pilots
+GAIN_DB = 5
 USED = np.concatenate([np.arange(6, 32), np.arange(33, 59)])  # of 64 carriers, as in both waveforms
 
 
 def add_arguments(parser):
     parser.add_argument("--frames", type=int, default=200, help="channels a scene (200)")
-    parser.add_argument("--snr", type=float, nargs="+", default=[5, 10, 20, 30], help="SNR in dB (5 10 20 30)")
+    parser.add_argument("--snr", type=float, nargs="+", default=[5, 10, 20, 30],
+                        help="SNR in dB (5 10 20 30)")
     parser.add_argument("--markdown", metavar="FILE", help="the table for a document")
     common_options(parser)
 
@@ -63,7 +65,8 @@ def measure(name, h, snr_db, seed):
     noise, other = (np.sqrt(v) * channels.rayleigh(rng, (len(h), len(USED))) for _ in range(2))
     truth = h[:, USED]
     y = (truth + noise).astype(np.complex64)
-    better = (truth + gain * noise + np.sqrt(gain - gain**2) * other).astype(np.complex64)  # holds the first look
+    # holds the first look
+    better = (truth + gain * noise + np.sqrt(gain - gain**2) * other).astype(np.complex64)
     power = np.sum(np.abs(truth) ** 2, 1)
     ratio = lambda p: 10 * np.log10(p[:, 0].sum() / p[:, 1].sum())
     rows = []
@@ -74,9 +77,12 @@ def measure(name, h, snr_db, seed):
         error = np.sum(np.abs(found[:, USED] - truth) ** 2, 1)
         pairs = np.stack([error, power], 1)
         low, high = metrics.bootstrap(pairs, ratio, resamples=200, seed=seed)
-        rows.append({"study": "steps", "scene": name, "pilots": f"used-{len(USED)}", "bits": None, "snr_db": snr_db,
-                     "us_per_estimate": 1e6 * spent / len(h), "estimator": label, "nmse_db": ratio(pairs), "nmse_db_low": low,
-                     "nmse_db_high": high, "believed_over_actual": float(believed[:, USED].sum() / error.sum())})
+        rows.append({"study": "steps", "scene": name, "pilots": f"used-{len(USED)}", "bits": None,
+                     "snr_db": snr_db,
+                     "us_per_estimate": 1e6 * spent / len(h), "estimator": label, "nmse_db": ratio(pairs),
+                     "nmse_db_low": low,
+                     "nmse_db_high": high,
+                     "believed_over_actual": float(believed[:, USED].sum() / error.sum())})
     return rows
 
 

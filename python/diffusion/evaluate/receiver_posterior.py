@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Study "posterior": how good any receiver could be that gets the same few known symbols, beside Receiver.fit and MAP.
+"""Study "posterior": how good any receiver could be that gets the same few known symbols, beside Receiver.fit
+and MAP.
 
-The Bayes receiver averages p(cell | symbol) over the posterior of the radio's parameters given the known symbols and
-10000 further ones that nobody knows. Prior: uniform over what train/hardware.py draws (IQ gain and phase, DC, phase
-noise, back-off, smoothness, AM-PM), every impairment present; variance of the additive noise, gain, rotation and converter
-exactly known, which is more than any receiver knows. Sampled by differential evolution (ter Braak 2006). BER and GMI of all
-are sums over all cells under the true law: no test noise, so only the known symbols drawn make figures differ.
+The Bayes receiver averages p(cell | symbol) over the posterior of the radio's parameters given the known
+symbols and 10000 further ones that nobody knows. Prior: uniform over what train/hardware.py draws (IQ gain
+and phase, DC, phase noise, back-off, smoothness, AM-PM), every impairment present; variance of the additive
+noise, gain, rotation and converter exactly known, which is more than any receiver knows. Sampled by
+differential evolution (ter Braak 2006). BER and GMI of all are sums over all cells under the true law: no
+test noise, so only the known symbols drawn make figures differ.
 """
 import numpy as np
 from gnuradio import diffusion
@@ -88,7 +90,8 @@ def llr_of(table, bits):
     """(cells, bits) of p(cell | symbol)."""
     sent = metrics.labels(bits)
     log = lambda p: np.log(np.maximum(p, 1e-300))
-    return np.stack([log(table[sent[:, k] == 1].sum(0)) - log(table[sent[:, k] == 0].sum(0)) for k in range(bits)], 1)
+    return np.stack([log(table[sent[:, k] == 1].sum(0)) - log(table[sent[:, k] == 0].sum(0))
+                     for k in range(bits)], 1)
 
 
 def posterior(cells, known, seen, counts, rng):
@@ -148,8 +151,8 @@ def measure_study(args, names):
 def measure(points, known, seed, links=LINKS):
     """Rows: means over draws of the symbols. points: (model, setting, SNR)."""
     rows = []
-    print("| model, setting, SNR | GMI of MAP | Bayes below it [95%] | Receiver.fit below it | known symbols only | BER: MAP, Bayes, "
-          "Receiver.fit |\n| --- | --- | --- | --- | --- | --- |")
+    print("| model, setting, SNR | GMI of MAP | Bayes below it [95%] | Receiver.fit below it | known symbols "
+          "only | BER: MAP, Bayes, Receiver.fit |\n| --- | --- | --- | --- | --- | --- |")
     for name, study, snr in progress(points, desc="points"):
         results = [one_link(name, study, snr, known, [seed, k]) for k in range(links)]
         for receiver in results[0]:
@@ -157,13 +160,15 @@ def measure(points, known, seed, links=LINKS):
             below = np.array([r["map"][1] for r in results]) - gmi
             lo, hi = metrics.bootstrap(ber, seed=seed)
             gap_lo, gap_hi = metrics.bootstrap(below, seed=seed)
-            rows.append({"study": "posterior", "setting": f"{study}, {known} known symbols, {links} draws", "snr_db": snr,
+            rows.append({"study": "posterior", "setting": f"{study}, {known} known symbols, {links} draws",
+                         "snr_db": snr,
                          "receiver": receiver, "model": name, "ber": float(ber.mean()), "ber_lo": float(lo),
                          "ber_hi": float(hi), "gmi": float(gmi.mean()), "below_map": float(below.mean()),
                          "below_lo": float(gap_lo), "below_hi": float(gap_hi)})
         r = {row["receiver"]: row for row in rows[-4:]}
         gap = lambda k: f"{r[k]['below_map']:.3f} [{r[k]['below_lo']:.3f}, {r[k]['below_hi']:.3f}]"
         print(f"| {name}, {study}, {snr} dB | {r['map']['gmi']:.3f} | {gap('posterior')} | {gap('fit')} | "
-              f"{gap('fit-alone')} | " + ", ".join(f"{r[k]['ber']:.4f}" for k in ("map", "posterior", "fit")) + " |",
+              f"{gap('fit-alone')} | " +
+              ", ".join(f"{r[k]['ber']:.4f}" for k in ("map", "posterior", "fit")) + " |",
               flush=True)
     return rows

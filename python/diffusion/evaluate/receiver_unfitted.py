@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Study "unfitted": a shipped model as it is, no known symbols: how far from bitwise MAP.
 
-As it is called (long calls read converter and radio off the samples themselves), with adapt=False (the network, nothing
-learned of the link: what a block does without a message), each with known and with estimated noise variance, beside
-the distance to the ideal points in noise of the known variance. All see the same symbols and noise."""
+As it is called (long calls read converter and radio off the samples themselves), with adapt=False (the
+network, nothing learned of the link: what a block does without a message), each with known and with estimated
+noise variance, beside the distance to the ideal points in noise of the known variance. All see the same
+symbols and noise."""
 import sys
 
 import numpy as np
@@ -33,7 +34,8 @@ def measure_point(rx, study, snr, n, seed):
            "unfitted": rx(y, noise)[1], "unfitted-estimated": rx(y)[1],
            "network": rx(y, noise, adapt=False)[1], "network-estimated": rx(y, adapt=False)[1]}
     setting = lambda k: f"no known symbols, {'estimated' if k.endswith('estimated') else 'known'} noise variance"
-    return {k: {"model": rx.name, **evaluation.row_of(study, setting(k), snr, k, bits, v)} for k, v in llr.items()}
+    return {k: {"model": rx.name, **evaluation.row_of(study, setting(k), snr, k, bits, v)}
+            for k, v in llr.items()}
 
 
 def summary(points):
@@ -54,12 +56,15 @@ def summary(points):
 
 
 def measure_study(args, names):
-    """Rows of all points; prints, of each setting, points at the bound by BER and by GMI, mean and worst GMI gap."""
+    """Rows of all points; prints, of each setting, points at the bound by BER and by GMI, mean and worst GMI
+    gap."""
     jobs = [(name, study, snr) for name in names for study in SETTINGS for snr in args.snr or SNRS]
     points = {}
     for i, (name, study, snr) in enumerate(progress(jobs, desc="points")):
-        points[name, study, snr] = measure_point(diffusion.Receiver(name), study, snr, args.symbols or 10000, args.seed)
+        points[name, study, snr] = measure_point(diffusion.Receiver(name), study, snr, args.symbols or 10000,
+                                                 args.seed)
         if (i + 1) % 45 == 0:
             print(f"{i + 1} of {len(jobs)} points", file=sys.stderr, flush=True)
-    print(f"at the bound by BER, by GMI, of {len(jobs) // len(SETTINGS)} points; mean, worst GMI below MAP\n\n{summary(points)}")
+    print(f"at the bound by BER, by GMI, of {len(jobs) // len(SETTINGS)} points; mean, worst GMI below "
+          f"MAP\n\n{summary(points)}")
     return [row for p in points.values() for row in p.values()]

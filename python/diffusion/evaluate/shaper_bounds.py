@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What shaping can gain at most on the link of study coded, for decoders of bits: quadrature, ideal codes.
 
-The rate of bit-metric decoding is H(X) - sum_i H(B_i | Y) (Boecherer 2014); its gain is how much more SNR uniform
-QAM needs for the same rate. The pmf is the best product of two alike rail pmfs (what amplitude shaping can send: signs
-equally likely), found by a simplex search.
+The rate of bit-metric decoding is H(X) - sum_i H(B_i | Y) (Boecherer 2014); its gain is how much more SNR
+uniform QAM needs for the same rate. The pmf is the best product of two alike rail pmfs (what amplitude
+shaping can send: signs equally likely), found by a simplex search.
 """
 from functools import lru_cache
 
@@ -12,7 +12,8 @@ from scipy.optimize import minimize
 
 
 def rates(points, pmf, sigma, edges, turns, weights):
-    """(I(X;Y), rate of bit-metric decoding): bits, cell by cell of the ADC. points: as they leave the amplifier."""
+    """(I(X;Y), rate of bit-metric decoding): bits, cell by cell of the ADC. points: as they leave the
+    amplifier."""
     from scipy.special import ndtr
 
     mean = points[:, None] * np.exp(1j * turns)
@@ -23,7 +24,8 @@ def rates(points, pmf, sigma, edges, turns, weights):
     output = joint.sum(0)
     width = int(np.log2(points.size))
     bits = (np.arange(points.size)[:, None] >> np.arange(width)[::-1]) & 1
-    of_bits = sum(entropy(joint[bits[:, b] == v].sum(0)) for b in range(width) for v in (0, 1)) - width * entropy(output)
+    of_bits = sum(entropy(joint[bits[:, b] == v].sum(0)) for b in range(width)
+                  for v in (0, 1)) - width * entropy(output)
     return float(entropy(output) - pmf @ entropy(law)), float(entropy(pmf) - of_bits)
 
 
@@ -59,12 +61,14 @@ def rail_product(logits):
 
 
 def noise_rate(received, pmf, snr_db, nodes=10):
-    """Rate of bit-metric decoding of points (64,) as received, in Gaussian noise alone, by quadrature; points and pmf look the
-    same from four sides, so one quadrant stands for all. Quick enough for a search."""
+    """Rate of bit-metric decoding of points (64,) as received, in Gaussian noise alone, by quadrature; points
+    and pmf look the same from four sides, so one quadrant stands for all. Quick enough for a search."""
     t, w = np.polynomial.hermite.hermgauss(nodes)
-    noise, weight = np.sqrt(10 ** (-snr_db / 10)) * np.add.outer(t, 1j * t).ravel(), np.outer(w, w).ravel() / np.pi
+    noise, weight = np.sqrt(10 ** (-snr_db / 10)) * np.add.outer(t, 1j *
+                                                                 t).ravel(), np.outer(w, w).ravel() / np.pi
     width = int(np.log2(pmf.size))
-    first = np.flatnonzero([label >> width // 2 - 1 & 1 and label >> width - 1 & 1 for label in range(pmf.size)])
+    first = np.flatnonzero([label >> width // 2 - 1 & 1 and label >> width - 1 & 1
+                            for label in range(pmf.size)])
     y = np.add.outer(received[first], noise).ravel()
     metric = -np.abs(y[:, None] - received) ** 2 * 10 ** (snr_db / 10) + np.log(np.maximum(pmf, 1e-300))
     p = np.exp(metric - metric.max(1, keepdims=True))
@@ -75,7 +79,8 @@ def noise_rate(received, pmf, snr_db, nodes=10):
 
 
 def moved(points, steps):
-    """Points whose rails have the amplitudes 1, 1 + steps[0], 1 + steps[0] + steps[1], ... in place of 1, 3, 5, 7."""
+    """Points whose rails have the amplitudes 1, 1 + steps[0], 1 + steps[0] + steps[1], ... in place of 1, 3,
+    5, 7."""
     smallest = np.abs(points.real).min()
     values = np.concatenate([[1], 1 + np.cumsum(steps)]) * smallest
     rail = lambda v: np.sign(v) * values[np.round((np.abs(v) / smallest - 1) / 2).astype(int)]
@@ -93,10 +98,11 @@ def _sent(points, pmf, steps):
 
 
 def amplitudes(points, pmf, snr_db):
-    """64 points of unit power under the pmf whose rails' amplitudes make up for the amplifier of study coded: the steps between
-    them for which bits carry most at that SNR (2, 2, 2 is the square grid)."""
+    """64 points of unit power under the pmf whose rails' amplitudes make up for the amplifier of study coded:
+    the steps between them for which bits carry most at that SNR (2, 2, 2 is the square grid)."""
     points = np.asarray(points, complex)
-    best = minimize(lambda v: -noise_rate(_sent(points, pmf, np.exp(v))[1], pmf, snr_db), np.log([2.0, 2.1, 2.6]),
+    best = minimize(lambda v: -noise_rate(_sent(points, pmf, np.exp(v))[1], pmf, snr_db),
+                    np.log([2.0, 2.1, 2.6]),
                     method="Nelder-Mead", options={"xatol": 0.02, "fatol": 1e-5, "maxfev": 120})
     return _sent(points, pmf, np.exp(best.x))[0]
 
@@ -111,8 +117,8 @@ def needed(setting, pmf, rate, low=2.0, high=24.0, points=None):
 
 @lru_cache(64)
 def bit_metric_gain(setting, rate, free_amplitudes=False):
-    """dB that the best amplitude shaping with an ideal code gains on uniform 64-QAM with an ideal code at that rate.
-    free_amplitudes: as amplitudes() has them, not those of the grid."""
+    """dB that the best amplitude shaping with an ideal code gains on uniform 64-QAM with an ideal code at
+    that rate. free_amplitudes: as amplitudes() has them, not those of the grid."""
     from ..square_grid import square_qam
 
     uniform = needed(setting, np.full(64, 1 / 64), rate)

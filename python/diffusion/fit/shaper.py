@@ -8,9 +8,9 @@ a limit on the mean power there have to be several (1 to 1.8 in steps of 10%, sa
 has larger points. One recording for each level will do: name them all; their levels are the transmitter's
 gains when they were recorded (`record --tx-gain`), or --levels-db.
 
-Samples held out (whole frames of recordings) decide: uniform stays unless Maxwell-Boltzmann, the diffusion model or the pmf found from the
-samples carries more, beyond the 95% interval; the command says which and why. Written is a JSON file that
-both ends load (`diffusion.FittedShaper.load`).
+Samples held out (whole frames of recordings) decide: uniform stays unless Maxwell-Boltzmann, the diffusion
+model or the pmf found from the samples carries more, beyond the 95% interval; the command says which and why.
+Written is a JSON file that both ends load (`diffusion.FittedShaper.load`).
 
 examples:
     gr-diffusion fit shaper symbols.npz -o mine.json
@@ -52,10 +52,12 @@ def load(paths, levels_db=None):
     if levels_db is None:
         gains = [gain for _, gain in found]
         if None in gains and len(found) > 1:
-            raise JobError(f"{paths[gains.index(None)].name} does not say the transmitter's gain: give --levels-db")
+            raise JobError(f"{paths[gains.index(None)].name} does not say the transmitter's gain: give "
+                           "--levels-db")
         levels_db = [g - min(gains) for g in gains] if None not in gains else [0.0]
     if len(levels_db) != len(found):
-        raise UsageError(f"--levels-db has {len(levels_db)} values for {len(found)} recordings; give one each")
+        raise UsageError(f"--levels-db has {len(levels_db)} values for {len(found)} recordings; give one "
+                         "each")
     # The receiver scales what it equalises to unit power; the link's own scale is the transmitter's.
     level = np.concatenate([np.full(k.x.size, 10 ** (db / 20)) for (k, _), db in zip(found, levels_db)])
     x, y = (level * np.concatenate([getattr(k, name) for k, _ in found]) for name in "xy")
@@ -67,7 +69,8 @@ def _npz(path):
     try:
         with np.load(path) as data:
             if not {"x", "y"} <= set(data.files):
-                raise JobError(f"{path.name} holds {', '.join(sorted(data.files)) or 'nothing'}; it needs x and y")
+                raise JobError(f"{path.name} holds {', '.join(sorted(data.files)) or 'nothing'}; it needs x "
+                               "and y")
             return data["x"], data["y"], data["level"] if "level" in data.files else None
     except (OSError, ValueError) as e:
         raise JobError(f"{path} cannot be read: {e}") from e
@@ -99,7 +102,8 @@ def run(args):
             raise UsageError(f"--power is {power}; use mean, free or a number") from None
     x, y, level, frame = load(args.capture, args.levels_db)
     try:
-        fitted = shaper_for(args.model, x, level).fit(x, y, level, power, args.block, args.matcher, args.seed, frame)
+        fitted = shaper_for(args.model, x, level).fit(x, y, level, power, args.block, args.matcher, args.seed,
+                                                      frame)
     except ValueError as e:
         raise JobError(str(e)) from e
     names = ", ".join(path.name for path in args.capture)

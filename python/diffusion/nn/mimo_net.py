@@ -15,10 +15,10 @@ One step holds the belief g ~ CN(mu, diag(gamma)) and conditions it exactly on t
 apart into scalars). A small convolutional network over the beams of both ends makes the next belief from
 what a common phase leaves alone. Untrained it is sparse Bayesian learning (Tipping 2001) by EM.
 
-The beams of two ends are as many as the antennas, so a wave between two beams leaks into many. With ``views`` > 1
-the network estimates on several sets of beams, set i with i/views of a beam's width beside the Fourier matrices along
-every axis (H, y and P with a phase slope over the arrays), and the answer is the mean. Its error is exactly the mean
-error of the views less their spread around it (Krogh and Vedelsby, 1995).
+The beams of two ends are as many as the antennas, so a wave between two beams leaks into many. With
+``views`` > 1 the network estimates on several sets of beams, set i with i/views of a beam's width beside the
+Fourier matrices along every axis (H, y and P with a phase slope over the arrays), and the answer is the mean.
+Its error is exactly the mean error of the views less their spread around it (Krogh and Vedelsby, 1995).
 
 Antenna index = column * rows + row. The scale of y and of P is free: both are normalised first.
 """
@@ -34,8 +34,8 @@ GATES = 9  # the beam itself and its two neighbours along each of four axes
 
 
 def fourier(shape, turn=0.0):
-    """Unitary Fourier matrix of a planar array [columns, rows], beams x antennas, complex128; its beams ``turn`` of
-    their width further along both axes."""
+    """Unitary Fourier matrix of a planar array [columns, rows], beams x antennas, complex128; its beams
+    ``turn`` of their width further along both axes."""
 
     def one(n):
         k = torch.arange(n, dtype=torch.float64)
@@ -81,7 +81,8 @@ class AngularUnrolled(nn.Module):
 
     def __init__(self, rx=(4, 4), tx=(8, 8), steps=3, width=16, views=1):
         super().__init__()
-        self.config = dict(rx=list(rx), tx=list(tx), steps=steps, width=width, **({"views": views} if views > 1 else {}))
+        self.config = dict(rx=list(rx), tx=list(tx), steps=steps, width=width,
+                           **({"views": views} if views > 1 else {}))
         self.views = views
         self.shape = (*rx, *tx)
         self.precision = torch.complex128

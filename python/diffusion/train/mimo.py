@@ -28,7 +28,8 @@ def add_arguments(parser):
     parser.add_argument("--steps", type=int, default=3, help="unrolled steps of the network (3)")
     parser.add_argument("--width", type=int, default=16, help="channels of its hidden layers (16)")
     parser.add_argument(
-        "--views", type=int, default=2, help="sets of beams, beside each other, whose estimates are averaged; one is trained (2)"
+        "--views", type=int, default=2, help="sets of beams, beside each other, whose estimates are "
+                                             "averaged; one is trained (2)"
     )
     parser.add_argument("--minutes", type=float, default=8.0, help="time allowed (8)")
     parser.add_argument(
@@ -182,7 +183,8 @@ def save(net, args, iterations):
             "task": "estimator",
             "prediction_type": "sample",
             "schedule": {"kind": "continuous"},
-            "network": {"kind": "angular_unrolled", **net.config, **({"views": args.views} if args.views > 1 else {})},
+            "network": {"kind": "angular_unrolled", **net.config,
+                        **({"views": args.views} if args.views > 1 else {})},
             "snr_db": list(SNR_DB),
             "channel": {"kind": "mimo", "rx": args.rx, "tx": args.tx},
             "provenance": {
