@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "model_data.h"
+#include "readable.h"
 #include <dlfcn.h>
 #include <algorithm>
 #include <cmath>
@@ -68,7 +69,7 @@ void read_description(model_data& data)
     try {
         data.description = nlohmann::json::parse(found->second, shallow);
     } catch (const nlohmann::json::exception& e) {
-        throw model_error(data.path + ": its description is no valid JSON (" + e.what() + ")");
+        throw model_error(data.path + ": its description is no valid JSON (" + readable(e.what()) + ")");
     }
     const json_reader top = data.reader();
     if (top.count("format", 0, 1000000) != format_version)

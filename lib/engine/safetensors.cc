@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "safetensors.h"
+#include "readable.h"
 #include <gnuradio/diffusion/model.h>
 #include <nlohmann/json.hpp>
 #include <algorithm>
@@ -14,6 +15,8 @@ namespace gr::diffusion::engine {
 namespace {
 
 using json = nlohmann::json;
+
+constexpr float max_weight = 1e6F;
 
 [[noreturn]] void refuse(const std::string& label, const std::string& why)
 {
@@ -52,7 +55,7 @@ json parse_json(const std::string& label, const char* text, size_t size)
     try {
         return json::parse(text, text + size, check);
     } catch (const json::exception& e) {
-        refuse(label, std::string("its header is no valid JSON (") + e.what() + ")");
+        refuse(label, std::string("its header is no valid JSON (") + readable(e.what()) + ")");
     }
 }
 
@@ -154,9 +157,13 @@ safetensors safetensors::parse(const std::string& label, const char* bytes, size
         static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensors are copied as they lie in the file");
         if (!t.values.empty())
             std::memcpy(t.values.data(), data + p.begin, p.end - p.begin);
-        for (size_t i = 0; i < t.values.size(); i++)
+        for (size_t i = 0; i < t.values.size(); i++) {
             if (!std::isfinite(t.values[i]))
                 refuse(label, "tensor " + quoted(p.name) + " holds NaN or infinity at element " + std::to_string(i));
+            if (std::abs(t.values[i]) > max_weight)
+                refuse(label, "tensor " + quoted(p.name) + " holds " + std::to_string(t.values[i]) + " at element " +
+                                  std::to_string(i) + ", weights are at most 1e6: its products would overflow");
+        }
     }
     return file;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 // Files come from strangers: whatever they hold, the answer is a model or one sentence.
+#include "engine/readable.h"
 #include "engine/safetensors.h"
 #include "file_maker.h"
 #include <gnuradio/diffusion/model.h>
@@ -103,6 +104,25 @@ BOOST_AUTO_TEST_CASE(nan_and_infinity_are_refused)
         file.tensors["b"].second[2] = bad;
         refused(file.bytes(), "tensor 'b' holds NaN or infinity at element 2");
     }
+}
+
+BOOST_AUTO_TEST_CASE(absurd_weights_are_refused)
+{
+    file_maker file = good();
+    file.tensors["b"].second[2] = -1e6F;
+    BOOST_TEST(parse(file.bytes()).parameters() == 10u);
+    file.tensors["b"].second[2] = 1.1e6F;
+    refused(file.bytes(), "weights are at most 1e6");
+}
+
+BOOST_AUTO_TEST_CASE(errors_are_utf8_whatever_the_file_holds)
+{
+    refused(good().bytes("{\"a\": \xff\x80}"), "no valid JSON");
+    for (const char* part : { "\xff", "\xc3", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x07", "\xe2\x82" })
+        BOOST_TEST(readable(std::string("a") + part + "b").find_first_not_of("a?b") ==
+                   std::string::npos);
+    for (const char* part : { "\u00e4", "\u20ac", "\U0001f600" })
+        BOOST_TEST(readable(part) == part);
 }
 
 BOOST_AUTO_TEST_CASE(broken_headers_are_refused)
