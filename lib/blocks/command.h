@@ -58,8 +58,14 @@ inline void for_each_setting(const gr::logger_ptr& logger,
                              const std::function<void(const std::string&, const pmt::pmt_t&)>& set)
 {
     auto apply = [&](const pmt::pmt_t& key, const pmt::pmt_t& value) {
+        if (!pmt::is_symbol(key))
+            return log_ignored(logger, message, "a setting's name is a symbol");
         try {
             set(pmt::symbol_to_string(key), value);
+        } catch (const pmt::wrong_type&) {
+            log_ignored(logger, message, "the value of '" + pmt::symbol_to_string(key) +
+                                             "' is of the wrong type: a number, or a symbol, or a list of numbers is "
+                                             "expected, as the block's documentation says");
         } catch (const std::exception& e) {
             log_ignored(logger, message, e.what());
         }

@@ -92,9 +92,11 @@ void mimo_channel_estimator_impl::run(const gr_complex* y, int frames, gr_comple
 
 void mimo_channel_estimator_impl::apply(const gr::tag_t& tag)
 {
-    const double value = pmt::is_number(tag.value) && !pmt::is_complex(tag.value) ? pmt::to_double(tag.value) : 0;
-    if (value > 0 && std::isfinite(float(value))) {
-        d_noise_var = float(value);
+    // Not is_number(): it has unsigned integers and complex numbers too, which to_double() throws at.
+    const bool real = pmt::is_real(tag.value) || pmt::is_integer(tag.value);
+    const float value = real ? float(pmt::to_double(tag.value)) : 0;
+    if (value > 0 && std::isfinite(value)) {
+        d_noise_var = value;
         return;
     }
     uint64_t held;

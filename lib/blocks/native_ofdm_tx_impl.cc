@@ -7,6 +7,7 @@
 #include <gnuradio/io_signature.h>
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 
 namespace gr::diffusion {
 
@@ -290,8 +291,11 @@ void native_ofdm_tx_impl::change(int bits, dsp::fec plain, double shaping_snr_db
 
 void native_ofdm_tx_impl::set_amplitude(double amplitude)
 {
-    if (!(amplitude > 0) || !std::isfinite(amplitude))
-        throw std::invalid_argument("amplitude is " + std::to_string(amplitude) + "; use a positive RMS");
+    if (!(amplitude >= 1e-12 && amplitude <= 1e12)) { // what single precision bears, peaks included
+        std::ostringstream text;
+        text << "amplitude is " << amplitude << "; use an RMS of 1e-12 to 1e12";
+        throw std::invalid_argument(text.str());
+    }
     gr::thread::scoped_lock lock(d_setlock);
     d_amplitude = amplitude;
 }

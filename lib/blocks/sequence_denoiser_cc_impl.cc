@@ -80,8 +80,9 @@ void sequence_denoiser_cc_impl::run(const gr_complex* in, size_t n, gr_complex* 
         uint64_t bad = 0;
         for (size_t k = 0; k < all; k++) {
             const gr_complex v = in[at + k];
-            const bool sound = std::isfinite(v.real()) && std::isfinite(v.imag());
-            d_scaled[k] = sound ? v * scale : gr_complex(0);
+            const gr_complex scaled = v * scale;
+            const bool sound = std::abs(scaled.real()) < largest && std::abs(scaled.imag()) < largest; // not so if NaN
+            d_scaled[k] = sound ? scaled : gr_complex(0);
             bad += !sound && k >= d_margin && k < d_margin + count; // each once
         }
         d_bad += bad;

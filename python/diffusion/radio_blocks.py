@@ -11,6 +11,8 @@ from . import radio
 from .carousel import Assembly, split
 from .link import LENGTH_TAG, packet_source
 
+LONGEST = 65535  # bytes of a packet: a tag that says more must not make the sink hold the stream
+
 
 class radio_source(gr.hier_block2):
     """Samples of a receiver: a gr-soapy source that sets only what it is told, so that the device string may change.
@@ -111,12 +113,14 @@ class carousel_sink(gr.sync_block):
     def work(self, input_items, _):
         data = input_items[0]
         n = len(data)
-        tags = sorted((t.offset - self.nitems_read(0), t.value) for t in
-                      self.get_tags_in_window(0, 0, n, pmt.intern(LENGTH_TAG)) if pmt.is_integer(t.value))
+        tags = sorted(((t.offset - self.nitems_read(0), t.value) for t in
+                       self.get_tags_in_window(0, 0, n, pmt.intern(LENGTH_TAG)) if pmt.is_integer(t.value)),
+                      key=lambda tag: tag[0])
         starts = [at for at, _ in tags] + [n]
         self._take(data[:starts[0]])
         for (at, length), end in zip(tags, starts[1:]):
-            self.packet, self.missing = bytearray(), max(pmt.to_long(length), 0)
+            length = pmt.to_long(length)
+            self.packet, self.missing = bytearray(), length if 0 < length <= LONGEST else 0
             self._take(data[at:end])
         if not self.complete():
             return n

@@ -76,8 +76,8 @@ class remote_denoiser(gr.sync_block):
 
     def _set_level(self, key, value):
         """A noise level from a tag or a message; what is wrong is logged and changes nothing."""
-        if not pmt.is_number(value) or pmt.is_complex(value):
-            self._warn(f"{key} {str(value)[:100]} ignored, it is no number")
+        if not (pmt.is_real(value) or pmt.is_integer(value)):  # is_number() has more, which to_double() throws at
+            self._warn(f"{key} {str(value)[:100]} ignored, it is no real number")
             return
         number = pmt.to_double(value)
         level = number if key == "noise_var" else 10 ** (-number / 10) if abs(number) < 300 else -1
@@ -89,13 +89,15 @@ class remote_denoiser(gr.sync_block):
     def _on_command(self, message):
         if pmt.is_pair(message) and pmt.is_symbol(pmt.car(message)):
             message = pmt.dict_add(pmt.make_dict(), pmt.car(message), pmt.cdr(message))
-        if not pmt.is_dict(message) or not any(pmt.dict_has_key(message, pmt.intern(k)) for k in ("noise_var", "snr")):
+        try:
+            found = [(k, pmt.dict_ref(message, pmt.intern(k), pmt.PMT_NIL)) for k in ("noise_var", "snr")]
+            found = [(key, value) for key, value in found if not pmt.is_null(value)]
+        except Exception:  # no dictionary, or a list that only looks like one
+            found = []
+        if not found:
             self._warn("message ignored, use a dictionary or a pair with noise_var or snr")
-            return
-        for key in ("noise_var", "snr"):
-            value = pmt.dict_ref(message, pmt.intern(key), pmt.PMT_NIL)
-            if not pmt.is_null(value):
-                self._set_level(key, value)
+        for key, value in found:
+            self._set_level(key, value)
 
     def start(self):
         addresses, model, timeout, key = self._arguments

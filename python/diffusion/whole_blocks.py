@@ -58,7 +58,7 @@ class symbol_block(gr.basic_block):
     def _apply(self, key, value):
         """One setting; what is wrong is logged and counted and changes nothing."""
         try:
-            self._settings[key](pmt.to_python(value))
+            self._settings[key](float(pmt.to_python(value)) if key in ("noise_var", "snr") else pmt.to_python(value))
         except Exception as e:  # whatever a message holds, the flowgraph goes on
             self._counts["refused"] += 1
             self._warn(f"{key} {str(value)[:100]} ignored ({str(e)[:200]})")
@@ -66,7 +66,10 @@ class symbol_block(gr.basic_block):
     def _on_command(self, message):
         if pmt.is_pair(message) and pmt.is_symbol(pmt.car(message)):
             message = pmt.dict_add(pmt.make_dict(), pmt.car(message), pmt.cdr(message))
-        known = pmt.is_dict(message) and [k for k in self._settings if pmt.dict_has_key(message, pmt.intern(k))]
+        try:
+            known = [k for k in self._settings if pmt.dict_has_key(message, pmt.intern(k))]
+        except Exception:  # no dictionary, or a list that only looks like one
+            known = []
         if not known:
             self._counts["refused"] += 1
             self._warn(f"message ignored, use a dictionary or a pair with {', '.join(self._settings)}")

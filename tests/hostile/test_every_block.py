@@ -43,6 +43,12 @@ BLOCKS = {
     "shaped_parity": (lambda: diffusion.shaped_parity("ps-qam16", "2/3"), [C], [C]),
     "shaped_decoder": (lambda: diffusion.shaped_decoder("ps-qam16", "2/3"), [F, C], [C]),
     "impairments_cc": (lambda: diffusion.impairments_cc("mild", 1e6), [C], [C]),
+    "mimo_channel_estimator": (lambda: diffusion.mimo_channel_estimator("ce-mimo16x4", [1.0] * 64, 0.1), [(C, 16)],
+                               [(C, 64)]),
+    "sequence_denoiser_cc": (lambda: diffusion.sequence_denoiser_cc("seq-dpa200"), [C], [C]),
+    "sequence_receiver": (lambda: diffusion.sequence_receiver(diffusion.PulseWaveform(), model="seq-dpa200"), [C],
+                          [C, F]),
+    "remote_denoiser": (lambda: diffusion.remote_denoiser("rx-qam16", ["tcp://127.0.0.1:9"]), [C], [C]),
     "quantizer_cc": (lambda: diffusion.quantizer_cc(3, 1.0), [C], [C]),
     "ofdm_tx stream": (lambda: diffusion.ofdm_tx("stream"), [B], [C]),
     "ofdm_rx": (lambda: diffusion.ofdm_rx(symbols=True), [C], [B, C]),
@@ -51,6 +57,9 @@ BLOCKS = {
     "link_metrics gmi": (lambda: diffusion.link_metrics("gmi", 2), [B, F], []),
     "link_metrics nmse": (lambda: diffusion.link_metrics("nmse"), [C, C], []),
 }
+SAMPLE_FOR_SAMPLE = ("denoiser_cc", "soft_demapper_cf", "quantizer_cc", "impairments_cc", "sequence_denoiser_cc",
+                     "remote_denoiser")
+AS_THEY_CAME = ("ofdm_channel_estimator_vcvc", "shaped_parity", "shaped_decoder")  # pass symbols on unchanged
 PORTS = ["cmd", "pdus", "frames"]
 
 
@@ -90,8 +99,10 @@ def test_nothing_stops_a_flowgraph(name, capfd):
     text = "".join(capfd.readouterr())
     assert "thread_body_wrapper" not in text and "Traceback" not in text, text[-3000:]
     for sink, kind in zip(sinks, outputs):
-        if name.split()[0] in ("denoiser_cc", "soft_demapper_cf", "quantizer_cc", "impairments_cc"):
+        if name.split()[0] in SAMPLE_FOR_SAMPLE:
             assert len(sink.data()) == n * (4 if kind is F else 1)
+        if kind is not B and name not in AS_THEY_CAME:
+            assert np.isfinite(sink.data()).all()
 
 
 def run_with_message(block, message):
@@ -111,6 +122,24 @@ def test_a_good_pair_is_not_counted_as_refused():
 def test_integers_are_not_cut_to_their_low_bits():
     message = pmt.cons(pmt.intern("bits"), pmt.from_long(2**32 + 3))
     assert run_with_message(diffusion.quantizer_cc(8, 1.0), message).bits() == 8
+
+
+def test_an_absurd_amplitude_is_refused():
+    tx = diffusion.ofdm_tx()
+    for amplitude in (0, -1, 1e300, 1e-300, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="use an RMS of 1e-12 to 1e12"):
+            tx.set_amplitude(amplitude)
+    assert tx.amplitude() == 1
+
+
+def test_a_carousel_takes_two_tags_on_a_sample_and_absurd_lengths(tmp_path):
+    tag = lambda at, value: gr.tag_utils.python_to_tag((at, pmt.intern("packet_len"), value, pmt.PMT_F))
+    tags = [tag(5, pmt.from_long(20)), tag(5, pmt.from_long(2**62)), tag(5, pmt.from_long(-3)), tag(5, pmt.intern("x"))]
+    tb, source = gr.top_block(), blocks.vector_source_b([1] * 100000, False, 1, tags)
+    sink = diffusion.carousel_sink(tmp_path / "file")
+    tb.connect(source, sink)
+    tb.run()
+    assert not sink.complete() and len(sink.packet) <= 65535
 
 
 def test_an_absurd_length_tag_does_not_swallow_the_packets_behind_it():

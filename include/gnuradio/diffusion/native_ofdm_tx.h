@@ -26,7 +26,7 @@ public:
     /*! \param modulation bpsk, qpsk, qam16, qam64, qam256
      *  \param fec none, cc-1/2, cc-2/3, cc-3/4, ldpc-1/2
      *  \param transmission "burst" or "continuous"
-     *  \param amplitude RMS of the samples of a frame
+     *  \param amplitude RMS of the samples of a frame, 1e-12 to 1e12
      *  \param guard zeros behind each frame, samples; -1: two OFDM symbols
      *  \param fft_len carriers, a power of two, 64 to 2048
      *  \param cp_len cyclic prefix, samples
