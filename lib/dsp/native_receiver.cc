@@ -98,8 +98,10 @@ void native_receiver::finish(native_frame&& frame, std::vector<native_frame>& fr
 {
     d_counters.guarded += frame.guarded || frame.corrected < 0;
     (frame.payload_ok ? d_counters.ok : d_counters.payload_failed)++;
-    if (d_last_number >= 0)
-        d_counters.missed += uint16_t(frame.header.number - d_last_number - 1);
+    // Numbers wrap at 65536; more than half of that is no gap but a transmitter that started anew.
+    const unsigned gap = uint16_t(frame.header.number - d_last_number - 1);
+    if (d_last_number >= 0 && gap < 32768)
+        d_counters.missed += gap;
     d_last_number = frame.header.number;
     frames.push_back(std::move(frame));
 }

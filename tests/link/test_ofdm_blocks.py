@@ -313,3 +313,13 @@ def test_stages_change_under_load(packets):
 def test_bad_settings_are_named(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_missed_frames_are_gaps_and_not_a_transmitter_that_starts_anew():
+    packets = [bytes([k] * 40) for k in range(6)]
+    whole = samples_of(packets)[0]
+    frame = whole.size // 6
+    holed = whole.copy()
+    holed[2 * frame:4 * frame] = 0  # two frames that never arrive
+    counters = receive(noisy(np.concatenate([whole, holed, whole, np.zeros(2000)]), 30))[1].counters()
+    assert (counters["ok"], counters["missed"]) == (16, 2)
