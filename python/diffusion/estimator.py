@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Estimator: channel estimates from pilots with a shipped or trained model, without a flowgraph or torch."""
 
+import threading
+
 import numpy as np
 
 from . import diffusion_python as _native
@@ -58,6 +60,7 @@ class Estimator:
             if method != "diffusion":
                 self._native = _native.pilot_estimator(method, self.n)
         self.method, self.adc_levels = method, 0
+        self._lock = threading.Lock()  # the engine's working memory is one: threads that share an estimator take turns
 
     def __call__(self, y, pilots, noise_var):
         y = np.asarray(y)
@@ -75,12 +78,14 @@ class Estimator:
         y, noise_var = self._checked(y, noise_var)
         if pilots.size and not 0 <= int(pilots.min()) <= int(pilots.max()) < self.n:
             raise ValueError(f"pilots has carriers {pilots.min()} to {pilots.max()}; use 0 to {self.n - 1}")
-        self._native.pilots = pilots.tolist()
         noise = np.broadcast_to(noise_var, y.shape[:1]).astype(np.float32)
-        if len(y) and _native.few_bit_pilots(y, noise, 1.0)[0]:
-            h, err_var, self.adc_levels = _native.few_bit_estimate(self._native, y, noise, 1.0, self.few_bit_rounds)
-            return h, err_var
-        return self._frames(y, noise_var, 1.0)
+        with self._lock:
+            self._native.pilots = pilots.tolist()
+            if len(y) and _native.few_bit_pilots(y, noise, 1.0)[0]:
+                h, err_var, self.adc_levels = _native.few_bit_estimate(self._native, y, noise, 1.0,
+                                                                       self.few_bit_rounds)
+                return h, err_var
+            return self._frames(y, noise_var, 1.0)
 
     def _mimo(self, y, pilots, noise_var):
         nt, nr = self.n
@@ -93,15 +98,15 @@ class Estimator:
         y, noise_var = self._checked(y, noise_var)
         if pilots.dtype.kind not in "fciub":
             raise TypeError(f"pilots have dtype {pilots.dtype}; give complex values")
-        with np.errstate(over="ignore"):
-            self._native.set_pilots(pilots.astype(np.complex64))
         power = float(np.sum(np.abs(pilots.astype(np.complex128)) ** 2) / pilots.shape[1])
         noise = np.broadcast_to(noise_var, y.shape[:1]).astype(np.float32)
-        if len(y) and _native.few_bit_pilots(y, noise, power)[0]:
-            found = _native.few_bit_estimate(self._native, y, noise, power, self.few_bit_rounds)
-            h, err_var, self.adc_levels = found
-        else:
-            h, err_var = self._frames(y, noise_var, power)
+        with np.errstate(over="ignore"), self._lock:
+            self._native.set_pilots(pilots.astype(np.complex64))
+            if len(y) and _native.few_bit_pilots(y, noise, power)[0]:
+                found = _native.few_bit_estimate(self._native, y, noise, power, self.few_bit_rounds)
+                h, err_var, self.adc_levels = found
+            else:
+                h, err_var = self._frames(y, noise_var, power)
         return h, np.broadcast_to(err_var[:, None, None], h.shape).copy()
 
     @staticmethod
@@ -132,6 +137,10 @@ class Estimator:
         if not parts:
             return self._native(y, 0.0)
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+    def __reduce__(self):
+        """Copies and other processes read the model file anew."""
+        return Estimator, (self.path, self.method)
 
     def __repr__(self):
         return f"Estimator({self.name!r}, n={self.n}, kind={self.kind!r})"

@@ -241,6 +241,20 @@ class Receiver:
         other._fresh = False
         return other
 
+    def __getstate__(self):
+        """For copies and other processes, which read the model file anew."""
+        noise = self._engine.noise.state() if self._engine.uses_noise_law else None
+        return {"model": self._engine.path, "steps": self._engine.steps, "fit": self.state(), "noise": noise,
+                "choice": self.choice, "known": self._known, "refined": self._refined, "fresh": self._fresh}
+
+    def __setstate__(self, saved):
+        self.__init__(saved["model"], saved["steps"])
+        self._engine.set_state(saved["fit"])
+        if saved["noise"] is not None:
+            self._engine.set_noise_law(_native.noise_law.from_state(saved["noise"]))
+        self.choice, self._known = saved["choice"], saved["known"]
+        self._refined, self._fresh = saved["refined"], saved["fresh"]
+
     def message(self):
         """The PMT that makes a running denoiser_cc or soft_demapper_cf take this model and fit (port cmd)."""
         import pmt

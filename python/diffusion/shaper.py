@@ -76,14 +76,25 @@ class Shaper:
         """(lowest, highest) SNR trained on."""
         return self._core.snr_db
 
+    def __reduce__(self):
+        """Copies and other processes read the model file anew."""
+        return Shaper, (self._model, self.block_length, self.matcher)
+
+    def __repr__(self):
+        return f"<Shaper {self.name}, blocks of {self.block_length} symbols, {self.matcher}>"
+
     def index(self, snr_db, hardware=None):
         """The composition index of a link state."""
+        try:
+            snr_db = float(snr_db)
+        except (TypeError, ValueError):
+            raise TypeError(f"snr_db is {snr_db!r}; give one number, the SNR in dB") from None
         unknown = set(hardware or {}) - {"phase_noise_deg", "adc_bits"}
         if unknown:
             raise ValueError(f"hardware has '{sorted(unknown)[0]}'; use phase_noise_deg and adc_bits")
         if hardware is not None:
             hardware = {"phase_noise_deg": 0.0, "adc_bits": 6, **hardware}
-        return self._core.index(float(snr_db), **(hardware or {}))
+        return self._core.index(snr_db, **(hardware or {}))
 
     def pmf(self, snr_db, hardware=None):
         """The diffusion model's pmf, float64 (M,), sum 1."""
@@ -135,8 +146,8 @@ class Shaper:
 
     def decode(self, indices, state):
         """The way back: (symbol indices, state) -> bits uint8. Wrong symbols give wrong bits, never an error;
-        bad_blocks counts the blocks in which that shows. Raises ValueError if the state is not of this model
-        or the number of symbols not the state's."""
+        bad_blocks counts the blocks in which that shows. Raises ValueError if the state is not of this model,
+        the number of symbols not the state's, or an index none of the constellation's."""
         indices = np.asarray(indices)
         if not isinstance(state, ShapingState):
             raise TypeError(f"state is {type(state).__name__}; give the ShapingState that encode() returned")
@@ -150,10 +161,15 @@ class Shaper:
             other = Shaper(self._model, state.block_length, state.matcher)
             bits, self.bad_blocks = other.decode(indices, state), other.bad_blocks
             return bits
-        codes = self._codes(state.index, state.bits)
-        symbols = sum(code.length for code in codes)
+        full = self._core.code(state.index)
+        fewest = state.bits // full.bits * full.length  # a state that lies must not make the list of its blocks
+        codes = self._codes(state.index, state.bits) if fewest <= indices.size else []
+        symbols = sum(code.length for code in codes) or fewest
         if indices.ndim != 1 or indices.size != symbols:
             raise ValueError(f"indices of shape {indices.shape}, but the state says {symbols} symbols")
+        points = self.constellation.size
+        if indices.size and not 0 <= indices.min() <= indices.max() < points:
+            raise ValueError(f"indices are {indices.min()} to {indices.max()}, symbols of {self.name} are 0 to {points - 1}")
         out, at = [np.zeros(0, np.uint8)], 0
         self.bad_blocks = 0
         for code in codes:

@@ -249,7 +249,13 @@ def test_wrong_use_is_named():
     with pytest.raises(ValueError, match="block_length is -5"):
         diffusion.Shaper("ps-qam16", -5)
     shaper.decode(symbols[::-1] ^ 3, state)  # wrong symbols: wrong bits, no error
-    assert diffusion.Shaper("ps-qam16").decode((symbols + 100).astype(np.uint8), state).size == 100
+    for wrong in (symbols + 100, symbols.astype(int) - 1 - symbols.min()):  # another constellation's, not a link's errors
+        with pytest.raises(ValueError, match="symbols of ps-qam16 are 0 to 15"):
+            shaper.decode(wrong, state)
+    with pytest.raises(ValueError, match="the state says"):  # and at once: its blocks would fill the memory
+        shaper.decode(symbols, diffusion.ShapingState(state.index, 64, 2**32 - 1))
+    with pytest.raises(TypeError, match="snr_db is None"):
+        shaper.pmf(None)
 
 
 def test_no_torch_at_run_time():
