@@ -9,6 +9,7 @@ with its input, so it never outlives who started it.
 import base64
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -67,6 +68,8 @@ class Transmitter:
             reader.join(1)
         if self._lines:
             return
+        if self._process.returncode == -signal.SIGINT:
+            raise KeyboardInterrupt  # Ctrl-C reaches both, and sometimes that one first
         last = next((line.strip() for line in reversed(self._said) if line.strip()), "it said nothing")
         raise RadioError(f"the transmitter's process ended with status {self._process.returncode} ({last})")
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from gnuradio.diffusion import cli
+from gnuradio.diffusion.cli import _tasks
 
 
 def call(*argv, **kwargs):
@@ -20,10 +21,74 @@ def test_help_has_an_example(name):
     assert f"gr-diffusion {name}" in done.stdout.split("\n\n", 1)[1], "the help wants an example"
 
 
+@pytest.mark.parametrize("name", cli.commands())
+def test_help_has_seed_and_json(name):
+    if name in ("train", "evaluate", "fit"):
+        pytest.skip("its tasks have them: the next test")
+    text = call(name, "--help").stdout
+    assert "--seed" in text and "--json" in text
+
+
+@pytest.mark.parametrize("package", ["train", "evaluate", "fit"])
+def test_tasks_have_seed_and_json(package, capsys):
+    pytest.importorskip("torch")
+    for task in _tasks.tasks(package):
+        with pytest.raises(SystemExit, match="0"):
+            cli.main([package, task, "--help"])
+        text = capsys.readouterr().out
+        assert "--seed" in text and "--json" in text, f"{package} {task}"
+
+
+def test_train_writes_what_its_model_files_say(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    from gnuradio.diffusion.train import shaper
+    monkeypatch.setattr(shaper, "run", lambda args: save(tmp_path / "m.safetensors"))
+    assert cli.main(["train", "shaper", "--json", str(tmp_path / "out.json")]) == 0
+    models = json.loads((tmp_path / "out.json").read_text())["models"]
+    assert [m["name"] for m in models if m["file"] == str(tmp_path / "m.safetensors")] == ["m"]
+
+
+def save(path):
+    import torch
+    from gnuradio.diffusion.nn.export import save_model
+    save_model(path, {"w": torch.ones(2)}, {"name": "m", "task": "shaper", "network": {"kind": "none"},
+                                            "prediction_type": "epsilon", "schedule": {}, "snr_db": [0, 1]})
+
+
 def test_wrong_usage_is_status_2():
     assert call("no-such-command").returncode == 2
     assert call("models", "--no-such-option").returncode == 2
     assert call().returncode == 2
+
+
+@pytest.mark.parametrize("argv", [["link", "--snr", "abc"], ["link", "--seed", "-1"], ["evaluate", "guard", "--seed", "x"],
+                                  ["nonsense"], []])
+def test_wrong_usage_is_one_sentence(argv):
+    done = call(*argv)
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert "--help" in done.stderr
+
+
+@pytest.mark.parametrize("argv,status", [
+    (["serve", "rx-qam16", "--device", "cuda:99"], 1), (["serve", "rx-qam16", "--device", "abacus"], 1),
+    (["serve", "rx-qam16", "--threads", "0"], 2), (["serve"], 2), (["record", "x", "--seconds", "-1"], 2),
+    (["replay", "x", "--chain", "ls"], 2), (["replay", "no-such-recording"], 1)])
+def test_what_cannot_be_is_one_sentence(argv, status, capsys, tmp_path, monkeypatch):
+    if argv[0] == "serve":
+        pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(argv) == status
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_a_closed_pipe_is_no_traceback():
+    code = "import sys; from gnuradio.diffusion.cli import main; sys.exit(main(['models', 'rx-qam16']))"
+    job = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    job.stdout.close()
+    text = job.stderr.read()
+    job.stderr.close()
+    assert job.wait() == 1 and text == ""
 
 
 def test_failed_job_is_status_1_and_one_sentence():

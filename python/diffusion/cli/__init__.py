@@ -7,10 +7,11 @@ heavy inside run().
 """
 import argparse
 import importlib
+import os
 import pkgutil
 import sys
 
-from .common import JobError, UsageError
+from .common import JobError, Parser, UsageError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -22,7 +23,7 @@ def commands():
 
 def main(argv=None):
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="gr-diffusion", description="Diffusion models in GNU Radio: link, models, training, hardware.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     sub = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -36,12 +37,17 @@ def main(argv=None):
         p.set_defaults(run=module.run)
     args = parser.parse_args(argv)
     try:
-        return args.run(args) or EXIT_OK
+        status = args.run(args) or EXIT_OK
+        sys.stdout.flush()
+        return status
     except JobError as e:
         print(f"error: {e}", file=sys.stderr)
         return EXIT_USAGE if isinstance(e, UsageError) else EXIT_FAILED
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as e:
-        print(f"error: {e.filename}: {e.strerror}", file=sys.stderr)
+    except BrokenPipeError:  # whoever read the output has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except OSError as e:
+        print(f"error: {e.filename}: {e.strerror}" if e.filename else f"error: {e}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -6,6 +6,8 @@ import pkgutil
 import sys
 from pathlib import Path
 
+from .common import Parser, write_json
+
 
 def tasks(package):
     """Names of the modules in a subpackage that define add_arguments(parser) and run(args)."""
@@ -29,8 +31,16 @@ def run(args, package):
         print(f"error: {package} needs {e.name}: start it as './run {package}', or pip install torch safetensors",
               file=sys.stderr)
         return 1
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"gr-diffusion {package} {args.task}", description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     module.add_arguments(parser)
-    return module.run(parser.parse_args(args.options))
+    own_json = "--json" in parser.format_usage()
+    if not own_json:
+        parser.add_argument("--json", type=Path, metavar="FILE", help="write what the model files say, for machines")
+    options = parser.parse_args(args.options)
+    status = module.run(options)
+    if not own_json and options.json:
+        from ..nn.export import saved
+        write_json(options.json, {"models": [{"file": path, **facts} for path, facts in saved.items()]})
+    return status

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the subcommands share: errors, JSON output, progress, common options."""
+import argparse
 import json
 import math
 import sys
@@ -14,9 +15,15 @@ class UsageError(JobError):
     """An option's value cannot be; exit status 2."""
 
 
+class Parser(argparse.ArgumentParser):
+    """Says in one sentence what is wrong with a command line, without the whole usage; exit status 2."""
+
+    def error(self, message):
+        self.exit(2, f"error: {message}; see '{self.prog} --help'\n")
+
+
 def seed_number(text):
     """The type of --seed."""
-    import argparse
     try:
         number = int(text)
     except ValueError:
@@ -27,9 +34,10 @@ def seed_number(text):
 
 
 def common_options(parser, seed=True):
-    """Adds --json and, with seed, --seed."""
-    if seed:
-        parser.add_argument("--seed", type=seed_number, default=1, metavar="N", help="seed of everything random (1)")
+    """Adds --json and --seed. seed: whether anything in the command is random; the option is there without, so that
+    scripts can give it everywhere."""
+    parser.add_argument("--seed", type=seed_number, default=1, metavar="N",
+                        help="seed of everything random (1)" if seed else "taken as everywhere; nothing here is random")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results for machines")
 
 

@@ -13,7 +13,7 @@ examples:
 import time
 from pathlib import Path
 
-from .common import JobError, common_options, write_json
+from .common import JobError, UsageError, common_options, write_json
 
 
 def add_arguments(parser):
@@ -49,7 +49,7 @@ def run(args):
     from gnuradio.diffusion.recording import RecordingError
 
     if args.send and args.sent:
-        raise JobError("--send and --sent exclude each other: either this device transmits or another one")
+        raise UsageError("--send and --sent exclude each other: either this device transmits or another one")
     settings = link.Settings(file=args.send or args.sent, modulation=args.constellation, fec=args.fec,
                              payload=args.payload, frames=args.frames, device=args.device, rate=args.rate,
                              frequency=args.freq, tx_gain=args.tx_gain, rx_gain=args.gain)
@@ -59,8 +59,10 @@ def run(args):
         result = recorder.record(args.name, settings, args.waveform, args.seconds, transmit=bool(args.send),
                                  antenna=args.antenna, lo_offset=args.lo_offset, description=args.description,
                                  annotate=not args.no_annotations, overwrite=args.overwrite)
-    except (ValueError, RadioError, RecordingError) as e:
+    except (RadioError, RecordingError) as e:
         raise JobError(str(e)) from e
+    except ValueError as e:  # an option's value cannot be
+        raise UsageError(str(e)) from e
     print(f"{result['name']}: {result['samples']} samples, {result['samples'] / result['rate']:.2f} s at "
           f"{result['rate'] / 1e6:g} Msample/s, {result['frequency'] / 1e6:g} MHz, {result['hardware']}")
     print(f"level: RMS {result['rms_dbfs']:.1f} dBFS, peak {result['peak_dbfs']:.1f} dBFS")

@@ -14,7 +14,7 @@ examples:
 import time
 from pathlib import Path
 
-from .common import JobError, common_options, write_json
+from .common import JobError, UsageError, common_options, write_json
 
 CHAINS = ("lmmse,map", "diffusion,diffusion")
 
@@ -43,7 +43,7 @@ def chains_of(args):
         estimator, _, demapper = text.partition(",")
         if estimator not in ("ls", "lmmse", "nomp", "sbl", "diffusion") or \
                 demapper not in ("min-distance", "map", "diffusion"):
-            raise JobError(f"--chain is '{text}', use ESTIMATOR,DEMAPPER such as lmmse,map")
+            raise UsageError(f"--chain is '{text}', use ESTIMATOR,DEMAPPER such as lmmse,map")
         out.append((estimator, demapper))
     return out
 

@@ -15,7 +15,7 @@ import signal
 import threading
 from pathlib import Path
 
-from .common import JobError, common_options, write_json
+from .common import JobError, UsageError, common_options, write_json
 
 
 def add_arguments(parser):
@@ -53,7 +53,7 @@ def run(args):
     if args.make_keys:
         return make_keys(args.make_keys)
     if not args.model:
-        raise JobError("name the model to serve, e.g. gr-diffusion serve rx-qam16")
+        raise UsageError("name the model to serve, e.g. gr-diffusion serve rx-qam16")
     try:
         import torch
     except ImportError:
@@ -61,7 +61,14 @@ def run(args):
     from ..nn.receiver import TorchReceiver
     from ..remote import Server
 
+    if args.threads < 1:
+        raise UsageError(f"--threads is {args.threads}, use 1 or more")
     torch.set_num_threads(args.threads)
+    try:
+        torch.empty(1, device=args.device)
+    except (RuntimeError, AssertionError) as e:
+        raise JobError(f"--device {args.device} is nothing that this torch has ({str(e).splitlines()[0]}); "
+                       "cpu always works") from e
     try:
         receiver = TorchReceiver(args.model, args.device)
         server = Server(args.bind, receiver.name,

@@ -19,6 +19,8 @@ FORMAT = 1
 TASKS = ("receiver", "estimator", "shaper", "sequence")
 REQUIRED = ("name", "task", "network", "prediction_type", "schedule", "snr_db")
 
+saved = {}  #: path -> metadata of the model files this process wrote, the newest last; `train --json` reports them
+
 
 def _plain(value, where):
     """JSON types only, every number finite: NaN is no JSON, and the C++ loader refuses it."""
@@ -74,6 +76,8 @@ def save_model(path, module, metadata):
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(path), metadata={KEY: json.dumps(clean, allow_nan=False)})
     path.chmod(0o644)  # safetensors writes for the owner alone
+    saved.pop(str(path), None)
+    saved[str(path)] = clean
     return clean
 
 
