@@ -60,7 +60,7 @@ class Estimator:
             if method != "diffusion":
                 self._native = _native.pilot_estimator(method, self.n)
         self.method, self.adc_levels = method, 0
-        self._lock = threading.Lock()  # the engine's working memory is one: threads that share an estimator take turns
+        self._lock = threading.Lock()  # of the engine's working memory: threads take turns
 
     def __call__(self, y, pilots, noise_var):
         y = np.asarray(y)

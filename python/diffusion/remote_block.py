@@ -76,7 +76,7 @@ class remote_denoiser(gr.sync_block):
 
     def _set_level(self, key, value):
         """A noise level from a tag or a message; what is wrong is logged and changes nothing."""
-        if not (pmt.is_real(value) or pmt.is_integer(value)):  # is_number() has more, which to_double() throws at
+        if not (pmt.is_real(value) or pmt.is_integer(value)):  # to_double() throws at others
             self._warn(f"{key} {str(value)[:100]} ignored, it is no real number")
             return
         number = pmt.to_double(value)

@@ -162,14 +162,15 @@ class Shaper:
             bits, self.bad_blocks = other.decode(indices, state), other.bad_blocks
             return bits
         full = self._core.code(state.index)
-        fewest = state.bits // full.bits * full.length  # a state that lies must not make the list of its blocks
+        fewest = state.bits // full.bits * full.length  # a false state must not fill the memory
         codes = self._codes(state.index, state.bits) if fewest <= indices.size else []
         symbols = sum(code.length for code in codes) or fewest
         if indices.ndim != 1 or indices.size != symbols:
             raise ValueError(f"indices of shape {indices.shape}, but the state says {symbols} symbols")
         points = self.constellation.size
         if indices.size and not 0 <= indices.min() <= indices.max() < points:
-            raise ValueError(f"indices are {indices.min()} to {indices.max()}, symbols of {self.name} are 0 to {points - 1}")
+            raise ValueError(f"indices are {indices.min()} to {indices.max()}, symbols of {self.name} are "
+                             f"0 to {points - 1}")
         out, at = [np.zeros(0, np.uint8)], 0
         self.bad_blocks = 0
         for code in codes:

@@ -58,7 +58,8 @@ class symbol_block(gr.basic_block):
     def _apply(self, key, value):
         """One setting; what is wrong is logged and counted and changes nothing."""
         try:
-            self._settings[key](float(pmt.to_python(value)) if key in ("noise_var", "snr") else pmt.to_python(value))
+            value = pmt.to_python(value)
+            self._settings[key](float(value) if key in ("noise_var", "snr") else value)
         except Exception as e:  # whatever a message holds, the flowgraph goes on
             self._counts["refused"] += 1
             self._warn(f"{key} {str(value)[:100]} ignored ({str(e)[:200]})")

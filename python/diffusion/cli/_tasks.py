@@ -37,7 +37,8 @@ def run(args, package):
     module.add_arguments(parser)
     own_json = "--json" in parser.format_usage()
     if not own_json:
-        parser.add_argument("--json", type=Path, metavar="FILE", help="write what the model files say, for machines")
+        parser.add_argument("--json", type=Path, metavar="FILE",
+                            help="write what the model files say, for machines")
     options = parser.parse_args(args.options)
     status = module.run(options)
     if not own_json and options.json:

@@ -19,7 +19,7 @@ FORMAT = 1
 TASKS = ("receiver", "estimator", "shaper", "sequence")
 REQUIRED = ("name", "task", "network", "prediction_type", "schedule", "snr_db")
 
-saved = {}  #: path -> metadata of the model files this process wrote, the newest last; `train --json` reports them
+saved = {}  #: path -> metadata of the model files this process wrote, for `train --json`
 
 
 def _plain(value, where):
