@@ -10,7 +10,7 @@ from .noise import NoiseLaw, as_law, fit_in_noise
 
 FOLDS = 4
 CLEAR = 3.0     # standard errors; of few symbols, whose folds are poorer fits, more
-LESS_CLEAR = 1.0
+LESS_CLEAR = 1.0  # the same where the network is what speaks first
 LONG = 1000     # symbols from which a call refines a fit
 MOST = 50000    # symbols that do
 MOVED = 1.5     # ratio of noise variances beyond which known symbols do not count
@@ -75,8 +75,8 @@ class Receiver:
         number scales the law to that variance). prior: probabilities of the points (M,) if they are not equally
         likely, such as Shaper.pmf(snr_db); y is then around amplitude * constellation, amplitude None being
         the one of unit mean power under the prior (Shaper.points() has it). LLRs are posterior: prior included.
-        adapt: let a long y tell more of a link that was fitted from few symbols behind a converter, see adapted()
-        (not with a prior). LLRs: most significant bit first, positive means 1 (digital.constellation_soft_decoder_cf)."""
+        adapt: let a y of 1000 symbols or more tell of a link behind a converter, fitted from few symbols or not at all,
+        see adapted() (not with a prior). LLRs: most significant bit first, positive means 1 (digital.constellation_soft_decoder_cf)."""
         y = _samples(y, "y")
         if noise_var is not None:
             noise_var = min(max(_variance(noise_var), SMALLEST), LARGEST)
@@ -95,7 +95,10 @@ class Receiver:
             return self._engine(y, min(max(_variance(noise_var), SMALLEST), LARGEST))
 
     def adapted(self, y, noise_var=None):
-        """A receiver whose fitted law also takes what received symbols tell that nobody knows.
+        """A receiver whose law also takes what received symbols tell that nobody knows.
+
+        Not fitted: the converter of 1 to 6 bits that y shows, and the radio as far as y tells, gain and rotation
+        near those of an AGC and an equaliser; itself if y lies on no grid. Fitted:
 
         y: complex (n,); noise_var: of y, None: to be estimated with the rest. Expectation maximisation, together
         with the known symbols of fit(), which it needs: the same object, not one from a file. Only for fits behind a

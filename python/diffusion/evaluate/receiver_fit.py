@@ -15,9 +15,9 @@ from ..cli.common import progress
 from ..train import hardware
 
 KNOWN = (50, 500, 5000)
-LINKS = 48
+LINKS = 40
 TITLES = {"linear": "linear", "widely-linear": "widely linear + cubic", "class-gaussian": "class-conditional Gaussian",
-          "in-context": "in-context network", "fit": "`fit receiver`", "fit-more": "`fit receiver`, adapting to what it receives"}
+          "in-context": "in-context network", "fit": "`fit receiver`", "fit-more": "the same, adapting to what it receives"}
 
 
 def widely_linear(points, index, seen, noise_var, y):
