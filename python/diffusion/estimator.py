@@ -13,8 +13,8 @@ class Estimator:
 
     model: the name of a shipped model (``ce-ofdm64``, ...) or the path of a .safetensors file. method:
     "diffusion" (the model), or a classical method on the same carriers or arrays: "ls", "nomp", "sbl" and for
-    ofdm "lmmse". For mimo also "auto": model and nomp, weighed by what the pilots say (ideal arrays and few waves are
-    nomp's ground, all else the model's); evidence is gathered from frame to frame of a call.
+    ofdm "lmmse". For mimo also "auto": model and nomp, weighed by what the pilots say (ideal arrays and few
+    waves are nomp's ground, all else the model's); evidence is gathered from frame to frame of a call.
 
     ``kind``: "ofdm" or "mimo". ``n``: carriers, or for mimo (Nt, Nr). ``name``: the model's.
 
@@ -30,11 +30,11 @@ class Estimator:
     variance noise_var; h complex64 (frames, Nr, Nt), err_var float32 of the same shape (the model gives the
     mean over the antenna pairs). Antenna index of a planar array = column * rows + row.
 
-    Observations of a converter of 1 to 5 bits are recognised by their few levels (``adc_levels`` of a rail, 0:
-    none): they are undone as far as a linear view goes, and their distortion counted as noise (Bussgang; noise_var
-    stays that before the converter). One bit leaves no scale: the channel is then taken to be of unit mean power.
-    That view is where it starts: rounds of expectation propagation (``few_bit_rounds``, 5) bring in which cell of
-    the converter each observation lies in; they cost an estimate each.
+    Observations of a converter of 1 to 5 bits are recognised by their few levels (``adc_levels`` of a rail,
+    0: none): they are undone as far as a linear view goes, and their distortion counted as noise (Bussgang;
+    noise_var stays that before the converter). One bit leaves no scale: the channel is then taken to be of
+    unit mean power. That view is where it starts: rounds of expectation propagation (``few_bit_rounds``, 5)
+    bring in which cell of the converter each observation lies in; they cost an estimate each.
     """
 
     few_bit_rounds = 5  # of expectation propagation; 0: the linear view
@@ -116,7 +116,8 @@ class Estimator:
         with np.errstate(over="ignore"):
             y = y.astype(np.complex64)
         if not np.isfinite(y).all():
-            raise ValueError("y has a NaN, an Inf or a number beyond single precision: leave those frames out")
+            raise ValueError("y has a NaN, an Inf or a number beyond single precision: leave those frames "
+                             "out")
         noise_var = np.asarray(noise_var, np.float64)
         if noise_var.ndim > 1 or (noise_var.ndim == 1 and noise_var.shape != y.shape[:1]):
             raise ValueError(
@@ -128,7 +129,8 @@ class Estimator:
         return y, noise_var
 
     def _frames(self, y, noise_var, power):
-        self.adc_levels, seen, noise = _native.few_bit_pilots(y, np.broadcast_to(noise_var, y.shape[:1]), power)
+        self.adc_levels, seen, noise = _native.few_bit_pilots(y, np.broadcast_to(noise_var, y.shape[:1]),
+                                                              power)
         if self.adc_levels:
             y, noise_var = seen, noise
         if noise_var.ndim == 0:

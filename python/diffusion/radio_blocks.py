@@ -15,21 +15,24 @@ LONGEST = 65535  # bytes of a packet: a tag that says more must not make the sin
 
 
 class radio_source(gr.hier_block2):
-    """Samples of a receiver: a gr-soapy source that sets only what it is told, so that the device string may change.
+    """Samples of a receiver: a gr-soapy source that sets only what it is told, so that the device string may
+    change.
 
-    device: SoapySDR arguments, such as "driver=loopback". sample_rate, frequency: Hz. gain: dB, None: the device's
-    own choice. antenna, bandwidth (Hz): "" and 0 for the device's own choice. lo_offset: Hz that the LO is tuned aside,
-    where the driver can bring it back. Output: complex, full scale 1.
+    device: SoapySDR arguments, such as "driver=loopback". sample_rate, frequency: Hz. gain: dB, None: the
+    device's own choice. antenna, bandwidth (Hz): "" and 0 for the device's own choice. lo_offset: Hz that the
+    LO is tuned aside, where the driver can bring it back. Output: complex, full scale 1.
 
     Raises RadioError naming what the device refuses and what it has instead.
     """
     direction = "rx"
 
-    def __init__(self, device="driver=loopback", sample_rate=1e6, frequency=2.45e9, gain=None, antenna="", bandwidth=0,
+    def __init__(self, device="driver=loopback", sample_rate=1e6, frequency=2.45e9, gain=None, antenna="",
+                 bandwidth=0,
                  lo_offset=0):
         wire, none = gr.io_signature(1, 1, gr.sizeof_gr_complex), gr.io_signature(0, 0, 0)
         receives = self.direction == "rx"
-        gr.hier_block2.__init__(self, "radio_source" if receives else "radio_sink", none if receives else wire,
+        gr.hier_block2.__init__(self, "radio_source" if receives else "radio_sink",
+                                none if receives else wire,
                                 wire if receives else none)
         self.core = radio.open_device(self.direction, device, sample_rate, frequency, gain, antenna or None,
                                       bandwidth or None, lo_offset or None)
@@ -73,7 +76,8 @@ class carousel_source(gr.hier_block2):
     """
 
     def __init__(self, file, payload=112, rounds=0):
-        gr.hier_block2.__init__(self, "carousel_source", gr.io_signature(0, 0, 0), gr.io_signature(1, 1, gr.sizeof_char))
+        gr.hier_block2.__init__(self, "carousel_source", gr.io_signature(0, 0, 0),
+                                gr.io_signature(1, 1, gr.sizeof_char))
         if not 8 <= payload <= 4096:
             raise ValueError(f"carousel_source: payload is {payload} bytes, use 8 to 4096")
         if rounds < 0:
@@ -94,14 +98,16 @@ class carousel_source(gr.hier_block2):
 class carousel_sink(gr.sync_block):
     """The file that a carousel_source sends, from the tagged packets of ofdm_rx; then the flowgraph ends.
 
-    Packets may be lost, come twice or begin anywhere. The file is written once it is complete and its CRC-32 fits.
+    Packets may be lost, come twice or begin anywhere. The file is written once it is complete and its CRC-32
+    fits.
     """
 
     def __init__(self, file):
         gr.sync_block.__init__(self, "carousel_sink", [np.uint8], None)
         self.file, self.assembly, self.packet, self.missing = str(file), Assembly(), bytearray(), 0
         if Path(file).is_dir() or not os.access(Path(file).resolve().parent, os.W_OK):
-            raise ValueError(f"carousel_sink: {file} is no file that can be written; name one in a folder that exists")
+            raise ValueError(f"carousel_sink: {file} is no file that can be written; name one in a folder "
+                             "that exists")
 
     def complete(self):
         return self.assembly.data is not None

@@ -71,12 +71,13 @@ class Receiver:
         """(x_hat, llr): denoised symbols complex64 (n,) and LLRs float32 (n, bits_per_symbol).
 
         y: complex (n,), equalised, E|x|^2 = 1. noise_var: E|n|^2 including distortion, > 0 (held to
-        1e-12 to 1e12); None estimates it from y, or, with a learned noise law, takes the law as it was learned (a
-        number scales the law to that variance). prior: probabilities of the points (M,) if they are not equally
-        likely, such as Shaper.pmf(snr_db); y is then around amplitude * constellation, amplitude None being
-        the one of unit mean power under the prior (Shaper.points() has it). LLRs are posterior: prior included.
-        adapt: let a y of 1000 symbols or more tell of a link behind a converter, fitted from few symbols or not at all,
-        see adapted() (not with a prior). LLRs: most significant bit first, positive means 1 (digital.constellation_soft_decoder_cf)."""
+        1e-12 to 1e12); None estimates it from y, or, with a learned noise law, takes the law as it was
+        learned (a number scales the law to that variance). prior: probabilities of the points (M,) if they
+        are not equally likely, such as Shaper.pmf(snr_db); y is then around amplitude * constellation,
+        amplitude None being the one of unit mean power under the prior (Shaper.points() has it). LLRs are
+        posterior: prior included. adapt: let a y of 1000 symbols or more tell of a link behind a converter,
+        fitted from few symbols or not at all, see adapted() (not with a prior). LLRs: most significant bit
+        first, positive means 1 (digital.constellation_soft_decoder_cf)."""
         y = _samples(y, "y")
         if noise_var is not None:
             noise_var = min(max(_variance(noise_var), SMALLEST), LARGEST)
@@ -87,7 +88,8 @@ class Receiver:
             if noise_var is None and self._refined:
                 noise_var = self.law.link["noise_var"]
         with self._lock:
-            self._engine.set_prior(np.asarray(prior, np.float64).ravel(), 0.0 if amplitude is None else float(amplitude))
+            self._engine.set_prior(np.asarray(prior, np.float64).ravel(), 0.0 if amplitude is None
+                                   else float(amplitude))
             if noise_var is None and self._engine.uses_noise_law:
                 noise_var = self._engine.noise.variance
             elif noise_var is None:
@@ -97,12 +99,13 @@ class Receiver:
     def adapted(self, y, noise_var=None):
         """A receiver whose law also takes what received symbols tell that nobody knows.
 
-        Not fitted: the converter of 1 to 6 bits that y shows, and the radio as far as y tells, gain and rotation
-        near those of an AGC and an equaliser; itself if y lies on no grid. Fitted:
+        Not fitted: the converter of 1 to 6 bits that y shows, and the radio as far as y tells, gain and
+        rotation near those of an AGC and an equaliser; itself if y lies on no grid. Fitted:
 
-        y: complex (n,); noise_var: of y, None: to be estimated with the rest. Expectation maximisation, together
-        with the known symbols of fit(), which it needs: the same object, not one from a file. Only for fits behind a
-        converter of 1 to 6 bits (choice "cells"); others, and samples off the converter's grid, leave it as it is."""
+        y: complex (n,); noise_var: of y, None: to be estimated with the rest. Expectation maximisation,
+        together with the known symbols of fit(), which it needs: the same object, not one from a file. Only
+        for fits behind a converter of 1 to 6 bits (choice "cells"); others, and samples off the converter's
+        grid, leave it as it is."""
         y = _samples(y, "y")
         if noise_var is not None:
             noise_var = _variance(noise_var)
@@ -118,14 +121,16 @@ class Receiver:
         if np.mean(np.abs(cell - np.floor(cell) - 0.5) < 0.02) < 0.999:
             return self
         part = y[::max(1, y.size // MOST)]
-        other = self.with_law(self.law.refined(index, seen, part, -1 if noise_var is None else noise_var), "cells")
+        other = self.with_law(self.law.refined(index, seen, part, -1 if noise_var is None else noise_var),
+                              "cells")
         other._refined = True
         return other
 
     def _behind_converter(self, y, noise_var):
         with self._lock:
             guess = noise_var or float(self._engine.estimate_noise_var(y))
-        law = _native.symbol_law.behind_converter(self.constellation, y[::max(1, y.size // MOST)], noise_var or -1, guess)
+        law = _native.symbol_law.behind_converter(self.constellation, y[::max(1, y.size // MOST)],
+                                                  noise_var or -1, guess)
         if not law.cells_known:
             return self
         other = self.with_law(law, "cells")
@@ -137,12 +142,12 @@ class Receiver:
 
         x: complex (n,) constellation points sent, n >= 8; y: complex (n,) received; noise_var: E|n|^2.
         Cross-validation on these symbols decides what to stand on: behind a converter of 1 to 6 bits the law
-        before it, integrated over its cells; else the network on the fitted law, the law's Gaussians alone, the
-        linear receiver, or the ideal link; so none is taken that does worse than the linear receiver on
+        before it, integrated over its cells; else the network on the fitted law, the law's Gaussians alone,
+        the linear receiver, or the ideal link; so none is taken that does worse than the linear receiver on
         the data at hand.
 
-        noise: a NoiseLaw (or its file) in place of noise_var: the known symbols then tell, robustly, where each symbol
-        lies and how much Gaussian distortion comes on top; the rest is the law's."""
+        noise: a NoiseLaw (or its file) in place of noise_var: the known symbols then tell, robustly, where
+        each symbol lies and how much Gaussian distortion comes on top; the rest is the law's."""
         y = _samples(y, "y")
         index = self._index(_samples(x, "x"))
         if noise is None:
@@ -170,7 +175,8 @@ class Receiver:
         return other
 
     def with_noise(self, noise):
-        """A copy for noise of a learned law (NoiseLaw, or its file) around where this receiver has its symbols.
+        """A copy for noise of a learned law (NoiseLaw, or its file) around where this receiver has its
+        symbols.
 
         The network is not used: it knows Gaussian noise only. Any constellation, nothing is retrained."""
         other = Receiver(self._engine.path, self._engine.steps)
@@ -213,7 +219,8 @@ class Receiver:
                 llr = self._with(choice, parts[choice])(y[test], noise_var)[1]
                 loss[choice][test] = np.logaddexp(0, -sign[test] * llr).sum(1)
         best = min(loss, key=lambda choice: loss[choice].mean())
-        # Behind a converter the law knows best, elsewhere the network on it; only clear evidence says otherwise.
+        # Behind a converter the law knows best, elsewhere the network on it; only clear evidence says
+        # otherwise.
         cells = "cells" in loss and np.isfinite(loss["cells"]).all()
         first, clear = ("cells", CLEAR) if cells else ("network", LESS_CLEAR)
         lead = loss[first] - loss[best]
@@ -270,13 +277,16 @@ class Receiver:
         np.savez(path, model=self.name, path=self._engine.path, state=self.state(), choice=self.choice)
 
     def save_model(self, path, facts=None):
-        """Writes a model file (.safetensors) that holds the fit: the same weights, for diffusion.Receiver(path) and
-        for the message (model . path) to a running block. facts: what else its description says of the fit."""
+        """Writes a model file (.safetensors) that holds the fit: the same weights, for
+        diffusion.Receiver(path) and for the message (model . path) to a running block. facts: what else its
+        description says of the fit."""
         from pathlib import Path
 
         from . import model_file
-        fit = {**{k: v for k, v in (facts or {}).items()}, "choice": self.choice, "state": self.state().tolist()}
-        return model_file.write_copy(self._engine.path, path, {"name": Path(path).stem, "measured": None, "fit": fit})
+        fit = {**{k: v for k, v in (facts or {}).items()}, "choice": self.choice,
+               "state": self.state().tolist()}
+        return model_file.write_copy(self._engine.path, path,
+                                     {"name": Path(path).stem, "measured": None, "fit": fit})
 
     @classmethod
     def load(cls, path, model=None):

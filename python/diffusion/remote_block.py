@@ -23,8 +23,8 @@ class remote_denoiser(gr.sync_block):
     timeout      seconds
     server_key   the workers' CURVE public key, or ""
 
-    Message port "cmd": a dictionary, or a pair, with "noise_var" or "snr". Port "status": a dictionary of counters
-    (symbols computed "remote" and "native", shares "resent", answers "refused"), once a second.
+    Message port "cmd": a dictionary, or a pair, with "noise_var" or "snr". Port "status": a dictionary of
+    counters (symbols computed "remote" and "native", shares "resent", answers "refused"), once a second.
     """
 
     def __init__(self, model, addresses=(remote.DEFAULT_ADDRESS,), noise_var=-1.0, steps=0, timeout=0.05,
@@ -51,8 +51,8 @@ class remote_denoiser(gr.sync_block):
     def set_noise_var(self, noise_var):
         """E|n|^2 of the symbols; below 0: follow tags and messages."""
         if noise_var == 0 or not np.isfinite(noise_var):
-            raise ValueError(f"remote_denoiser: noise_var is {noise_var}, use a positive variance E|n|^2, or -1 "
-                             "for tags and messages")
+            raise ValueError(f"remote_denoiser: noise_var is {noise_var}, use a positive variance E|n|^2, or "
+                             "-1 for tags and messages")
         self._follow_tags = noise_var < 0
         if noise_var > 0:
             self._noise_var = float(noise_var)
@@ -65,7 +65,8 @@ class remote_denoiser(gr.sync_block):
 
     def counters(self):
         """Symbols computed remote and native, shares resent, answers refused."""
-        return dict(self._client.counters) if self._client else {"remote": 0, "native": 0, "resent": 0, "refused": 0}
+        return dict(self._client.counters) if self._client else {"remote": 0, "native": 0, "resent": 0,
+                                                                 "refused": 0}
 
     def _warn(self, text):
         """One line a second: whatever sends rubbish must not fill a disk."""
@@ -145,4 +146,5 @@ class remote_denoiser(gr.sync_block):
             self._refused = counters["refused"]
         if gr.high_res_timer_now() > self._next_status:
             self._next_status = gr.high_res_timer_now() + gr.high_res_timer_tps()
-            self.message_port_pub(pmt.intern("status"), pmt.to_pmt({**counters, "alive": self._client.workers_alive()}))
+            self.message_port_pub(pmt.intern("status"),
+                                  pmt.to_pmt({**counters, "alive": self._client.workers_alive()}))

@@ -37,8 +37,8 @@ class Shaper:
     """A shaper model and its distribution matcher.
 
     model: name (ps-qam16, ps-qam64, ps-qam256) or path; block_length: symbols per full block, 64 to 8192
-    (longer: less rate loss, more delay). A message's last block is as short as its bits allow. matcher: "ccdm"
-    (constant composition) or "ess" (enumerative sphere shaping: less rate loss in short blocks).
+    (longer: less rate loss, more delay). A message's last block is as short as its bits allow. matcher:
+    "ccdm" (constant composition) or "ess" (enumerative sphere shaping: less rate loss in short blocks).
 
     ``hardware``, where a method takes it, is None for AWGN or a dict with ``phase_noise_deg`` (RMS) and
     ``adc_bits`` for a link with power amplifier, phase noise and ADC (ps-qam64 only).
@@ -105,7 +105,8 @@ class Shaper:
         return self._core.points(self.index(snr_db, hardware))
 
     def code(self, snr_db, hardware=None):
-        """The code of full blocks: .pmf (exact in every block; with spheres the mean), .rate, .rate_loss, .bits, .length."""
+        """The code of full blocks: .pmf (exact in every block; with spheres the mean), .rate, .rate_loss,
+        .bits, .length."""
         return self._core.code(self.index(snr_db, hardware))
 
     def modulate(self, indices, snr_db, hardware=None):
@@ -126,7 +127,8 @@ class Shaper:
             lo, hi = 0, -(-full.length // 64)  # in steps of 64; hi is enough
             while hi - lo > 1:
                 middle = (lo + hi) // 2
-                lo, hi = (lo, middle) if self._core.code_of_length(index, 64 * middle).bits >= rest else (middle, hi)
+                lo, hi = (lo, middle) if self._core.code_of_length(index,
+                                                                   64 * middle).bits >= rest else (middle, hi)
             codes.append(self._core.code_of_length(index, 64 * hi) if 64 * hi < full.length else full)
         return codes
 
@@ -152,7 +154,8 @@ class Shaper:
         if not isinstance(state, ShapingState):
             raise TypeError(f"state is {type(state).__name__}; give the ShapingState that encode() returned")
         if indices.dtype.kind not in "iu":
-            raise TypeError(f"indices are {indices.dtype}; give symbol indices (integers), from decide() or encode()")
+            raise TypeError(f"indices are {indices.dtype}; give symbol indices (integers), from decide() or "
+                            "encode()")
         if not (0 <= state.index <= 0xFFFF and 0 <= state.bits <= 0xFFFFFFFF):
             raise ValueError(f"{state} is no state that a header can carry")
         if (state.block_length, state.matcher) != (self.block_length, self.matcher):
@@ -182,16 +185,18 @@ class Shaper:
 
     def fit(self, x, y, level=None, power="mean", block_length=None, matcher=None, seed=1,
             frame=None):
-        """A pmf for a black-box link, from samples alone: symbols x sent (x = level * constellation[i], all points about
-        equally often), y received. A pmf can only be judged at levels that were recorded: give several (1 to 1.8 in steps of
-        10%, say) and level, which x[n] was sent at; None: one level for all.
+        """A pmf for a black-box link, from samples alone: symbols x sent (x = level * constellation[i], all
+        points about equally often), y received. A pmf can only be judged at levels that were recorded: give
+        several (1 to 1.8 in steps of 10%, say) and level, which x[n] was sent at; None: one level for all.
 
         frame: which frame x[n] is of; then whole frames are held out.
-        power: "mean", E|x|^2 no larger than the recording's; a number, no larger than that; or "free", the amplifier limits.
-        Returns a blackbox.FittedShaper: pmf, level, choice (uniform, maxwell-boltzmann, model or samples: what is
-        simple stays unless held-out samples bear out a gain), reason, schemes with bits and intervals, encode, decode, save."""
+        power: "mean", E|x|^2 no larger than the recording's; a number, no larger than that; or "free", the
+        amplifier limits. Returns a blackbox.FittedShaper: pmf, level, choice (uniform, maxwell-boltzmann,
+        model or samples: what is simple stays unless held-out samples bear out a gain), reason, schemes with
+        bits and intervals, encode, decode, save."""
         from .blackbox import fit
-        return fit(self, x, y, level, power, block_length or self.block_length, matcher or self.matcher, seed, frame)
+        return fit(self, x, y, level, power, block_length or self.block_length, matcher or self.matcher, seed,
+                   frame)
 
     def posterior(self, y, noise_var, snr_db, hardware=None):
         """P(symbol | y) under the pmf, float64 (n, M): the diffusion model's output at noise level

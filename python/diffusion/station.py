@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The link's transmitter as a process of its own: started by the receiver's side, told over its standard input.
+"""The link's transmitter as a process of its own: started by the receiver's side, told over its standard
+input.
 
-One JSON object a line in, one a line out. In: {"settings", "waveform", "packets" (base64), "device", "tx_gain",
-"amplitude", "tail"}. Out: {"samples", "starts", "first", "next"}: samples sent, where each
+One JSON object a line in, one a line out. In: {"settings", "waveform", "packets" (base64), "device",
+"tx_gain", "amplitude", "tail"}. Out: {"samples", "starts", "first", "next"}: samples sent, where each
 frame begins, and what the virtual radio says of the stream's first and next sample; or {"error"}. It ends
 with its input, so it never outlives who started it.
 """
@@ -24,8 +25,10 @@ class Transmitter:
     def __init__(self):
         # The same packages, however this program found them.
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-        self._process = subprocess.Popen([sys.executable, "-m", "gnuradio.diffusion.station"], env=env, text=True,
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self._process = subprocess.Popen([sys.executable, "-m", "gnuradio.diffusion.station"], env=env,
+                                         text=True,
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         stderr=subprocess.PIPE)
         self._lines, self._said = [], []
         self._readers = [threading.Thread(target=self._read, args=pair, daemon=True) for pair in (
             (self._process.stdout, self._lines), (self._process.stderr, self._said))]
@@ -44,7 +47,8 @@ class Transmitter:
 
     def begin(self, settings, waveform, packets, device, tx_gain, amplitude, tail=0):
         order = {"settings": settings, "waveform": waveform, "device": device, "tx_gain": tx_gain,
-                 "amplitude": amplitude, "tail": tail, "packets": [base64.b64encode(p).decode() for p in packets]}
+                 "amplitude": amplitude, "tail": tail,
+                 "packets": [base64.b64encode(p).decode() for p in packets]}
         try:
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
@@ -119,7 +123,8 @@ def transmit(order):
 
 def main():
     from gnuradio import gr
-    gr.logging().set_default_level(gr.log_levels.err)  # a sink that waits for its receiver says so ten times a second
+    # a sink that waits for its receiver says so ten times a second
+    gr.logging().set_default_level(gr.log_levels.err)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever libraries print is no answer
     orders = iter(sys.stdin.readline, "")

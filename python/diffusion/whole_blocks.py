@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Python blocks share that receive stretches of samples: symbols and LLRs out, settings by tag and message."""
+"""What Python blocks share that receive stretches of samples: symbols and LLRs out, settings by tag and
+message."""
 import time
 
 import numpy as np
@@ -10,8 +11,8 @@ from gnuradio import gr
 class symbol_block(gr.basic_block):
     """Complex samples in; symbols (complex64) and LLRs (float32, bits of a symbol one after the other) out.
 
-    A subclass gives receive(samples) -> (symbols, llr). What goes wrong there is logged, at most a line a second, and
-    counted; zeros come out in its place, so that nothing after it loses its place in the stream.
+    A subclass gives receive(samples) -> (symbols, llr). What goes wrong there is logged, at most a line a
+    second, and counted; zeros come out in its place, so that nothing after it loses its place in the stream.
     samples, symbols: of one stretch; history: samples before and after it that receive() gets as well."""
 
     def __init__(self, name, samples, symbols, bits, noise_var, history=0):
@@ -40,8 +41,8 @@ class symbol_block(gr.basic_block):
         return self._noise_var
 
     def counters(self):
-        """blocks received; of them failed; samples that were no finite number; tags and messages refused; samples
-        skipped to get in step."""
+        """blocks received; of them failed; samples that were no finite number; tags and messages refused;
+        samples skipped to get in step."""
         return dict(self._counts)
 
     def _set_snr(self, snr_db):

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every block, in a running flowgraph: messages, tags and samples of every wrong kind. Nothing may stop it."""
+"""Every block, in a running flowgraph: messages, tags and samples of every wrong kind. Nothing may stop
+it."""
 import numpy as np
 import pmt
 import pytest
 from gnuradio import blocks, diffusion, gr
 
-KEYS = ["model", "fit", "noise_var", "snr", "snr_db", "steps", "mode", "method", "bits", "full_scale", "dither",
-        "preset", "pa", "estimator", "demapper", "estimator_model", "demapper_model", "max_passes", "modulation",
+KEYS = ["model", "fit", "noise_var", "snr", "snr_db", "steps", "mode", "method", "bits", "full_scale",
+        "dither",
+        "preset", "pa", "estimator", "demapper", "estimator_model", "demapper_model", "max_passes",
+        "modulation",
         "fec", "amplitude", "adc_bits", "phase_noise_deg", "kappa", "cfo", "", "no such key"]
 VALUES = [pmt.PMT_NIL, pmt.PMT_T, pmt.from_long(-7), pmt.from_long(2**62), pmt.from_uint64(2**64 - 1),
           pmt.from_double(float("nan")), pmt.from_double(float("inf")), pmt.from_double(-1e300),
           pmt.from_complex(1j), pmt.intern(""), pmt.intern("x" * 100000), pmt.intern("/etc/passwd"),
           pmt.intern("ce-ofdm64"), pmt.intern("ps-qam16"), pmt.make_vector(3, pmt.PMT_NIL), pmt.make_dict(),
-          pmt.init_f64vector(3, [1, float("nan"), 2]), pmt.init_u8vector(0, []), pmt.cons(pmt.PMT_T, pmt.PMT_T)]
+          pmt.init_f64vector(3, [1, float("nan"), 2]), pmt.init_u8vector(0, []),
+          pmt.cons(pmt.PMT_T, pmt.PMT_T)]
 ODD_MESSAGES = VALUES + [pmt.cons(pmt.PMT_NIL, pmt.from_long(1)), pmt.cons(pmt.intern("a"), pmt.PMT_NIL),
                          pmt.cons(pmt.make_dict(), pmt.init_u8vector(3, [1, 2, 3])),
                          pmt.cons(pmt.make_dict(), pmt.init_f32vector(3, [1, 2, 3])),
@@ -43,10 +47,12 @@ BLOCKS = {
     "shaped_parity": (lambda: diffusion.shaped_parity("ps-qam16", "2/3"), [C], [C]),
     "shaped_decoder": (lambda: diffusion.shaped_decoder("ps-qam16", "2/3"), [F, C], [C]),
     "impairments_cc": (lambda: diffusion.impairments_cc("mild", 1e6), [C], [C]),
-    "mimo_channel_estimator": (lambda: diffusion.mimo_channel_estimator("ce-mimo16x4", [1.0] * 64, 0.1), [(C, 16)],
+    "mimo_channel_estimator": (lambda: diffusion.mimo_channel_estimator("ce-mimo16x4", [1.0] * 64, 0.1),
+                               [(C, 16)],
                                [(C, 64)]),
     "sequence_denoiser_cc": (lambda: diffusion.sequence_denoiser_cc("seq-dpa200"), [C], [C]),
-    "sequence_receiver": (lambda: diffusion.sequence_receiver(diffusion.PulseWaveform(), model="seq-dpa200"), [C],
+    "sequence_receiver": (lambda: diffusion.sequence_receiver(diffusion.PulseWaveform(), model="seq-dpa200"),
+                          [C],
                           [C, F]),
     "remote_denoiser": (lambda: diffusion.remote_denoiser("rx-qam16", ["tcp://127.0.0.1:9"]), [C], [C]),
     "quantizer_cc": (lambda: diffusion.quantizer_cc(3, 1.0), [C], [C]),
@@ -57,7 +63,8 @@ BLOCKS = {
     "link_metrics gmi": (lambda: diffusion.link_metrics("gmi", 2), [B, F], []),
     "link_metrics nmse": (lambda: diffusion.link_metrics("nmse"), [C, C], []),
 }
-SAMPLE_FOR_SAMPLE = ("denoiser_cc", "soft_demapper_cf", "quantizer_cc", "impairments_cc", "sequence_denoiser_cc",
+SAMPLE_FOR_SAMPLE = ("denoiser_cc", "soft_demapper_cf", "quantizer_cc", "impairments_cc",
+                     "sequence_denoiser_cc",
                      "remote_denoiser")
 AS_THEY_CAME = ("ofdm_channel_estimator_vcvc", "shaped_parity", "shaped_decoder")  # pass symbols on unchanged
 PORTS = ["cmd", "pdus", "frames"]
@@ -134,7 +141,8 @@ def test_an_absurd_amplitude_is_refused():
 
 def test_a_carousel_takes_two_tags_on_a_sample_and_absurd_lengths(tmp_path):
     tag = lambda at, value: gr.tag_utils.python_to_tag((at, pmt.intern("packet_len"), value, pmt.PMT_F))
-    tags = [tag(5, pmt.from_long(20)), tag(5, pmt.from_long(2**62)), tag(5, pmt.from_long(-3)), tag(5, pmt.intern("x"))]
+    tags = [tag(5, pmt.from_long(20)), tag(5, pmt.from_long(2**62)), tag(5, pmt.from_long(-3)),
+            tag(5, pmt.intern("x"))]
     tb, source = gr.top_block(), blocks.vector_source_b([1] * 100000, False, 1, tags)
     sink = diffusion.carousel_sink(tmp_path / "file")
     tb.connect(source, sink)
@@ -146,7 +154,8 @@ def test_an_absurd_length_tag_does_not_swallow_the_packets_behind_it():
     tag = lambda at, value: gr.tag_utils.python_to_tag((at, pmt.intern("packet_len"), value, pmt.PMT_F))
     tags = [tag(0, pmt.from_long(2**62)), tag(100, pmt.from_uint64(50)), tag(150, pmt.from_uint64(2**64 - 1)),
             tag(300, pmt.from_long(60))]
-    tb, source, sink = gr.top_block(), blocks.vector_source_b([1] * 400, False, 1, tags), blocks.vector_sink_c()
+    tb, source, sink = gr.top_block(), blocks.vector_source_b([1] * 400, False, 1,
+                                                              tags), blocks.vector_sink_c()
     tx = diffusion.ofdm_tx("stream")
     tb.connect(source, tx, sink)
     tb.run()

@@ -11,7 +11,8 @@ from gnuradio.diffusion.cli import _tasks
 
 def call(*argv, **kwargs):
     code = "import sys; from gnuradio.diffusion.cli import main; sys.exit(main())"
-    return subprocess.run([sys.executable, "-c", code, *map(str, argv)], capture_output=True, text=True, **kwargs)
+    return subprocess.run([sys.executable, "-c", code, *map(str, argv)], capture_output=True, text=True,
+                          **kwargs)
 
 
 @pytest.mark.parametrize("name", cli.commands())
@@ -61,7 +62,8 @@ def test_wrong_usage_is_status_2():
     assert call().returncode == 2
 
 
-@pytest.mark.parametrize("argv", [["link", "--snr", "abc"], ["link", "--seed", "-1"], ["evaluate", "guard", "--seed", "x"],
+@pytest.mark.parametrize("argv", [["link", "--snr", "abc"], ["link", "--seed", "-1"],
+                                  ["evaluate", "guard", "--seed", "x"],
                                   ["nonsense"], []])
 def test_wrong_usage_is_one_sentence(argv):
     done = call(*argv)
@@ -84,7 +86,8 @@ def test_what_cannot_be_is_one_sentence(argv, status, capsys, tmp_path, monkeypa
 
 def test_a_closed_pipe_is_no_traceback():
     code = "import sys; from gnuradio.diffusion.cli import main; sys.exit(main(['models', 'rx-qam16']))"
-    job = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    job = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                           text=True)
     job.stdout.close()
     text = job.stderr.read()
     job.stderr.close()

@@ -38,7 +38,8 @@ def test_a_receivers_copy_gives_the_same_bits(kind, way):
 
 
 @ways
-@pytest.mark.parametrize("name,method", [("ce-ofdm64", "diffusion"), ("ce-ofdm64", "sbl"), ("ce-mimo16x4", "auto")])
+@pytest.mark.parametrize("name,method", [("ce-ofdm64", "diffusion"), ("ce-ofdm64", "sbl"),
+                                         ("ce-mimo16x4", "auto")])
 def test_an_estimators_copy_is_the_same(name, method, way):
     est = diffusion.Estimator(name, method)
     rng = np.random.default_rng(2)

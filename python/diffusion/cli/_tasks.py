@@ -28,7 +28,8 @@ def run(args, package):
     except ModuleNotFoundError as e:
         if e.name not in ("torch", "safetensors"):
             raise
-        print(f"error: {package} needs {e.name}: start it as './run {package}', or pip install torch safetensors",
+        print(f"error: {package} needs {e.name}: start it as './run {package}', or pip install torch "
+              "safetensors",
               file=sys.stderr)
         return 1
     parser = Parser(

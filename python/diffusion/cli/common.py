@@ -34,10 +34,11 @@ def seed_number(text):
 
 
 def common_options(parser, seed=True):
-    """Adds --json and --seed. seed: whether anything in the command is random; the option is there without, so
-    that scripts can give it everywhere."""
+    """Adds --json and --seed. seed: whether anything in the command is random; the option is there without,
+    so that scripts can give it everywhere."""
     parser.add_argument("--seed", type=seed_number, default=1, metavar="N",
-                        help="seed of everything random (1)" if seed else "as everywhere; nothing here is random")
+                        help="seed of everything random (1)" if seed else "as everywhere; nothing here is "
+                                                                          "random")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results for machines")
 
 

@@ -2,9 +2,9 @@
 """record from a radio into a SigMF recording, with frames, hardware and settings
 
 Streams the samples of any SoapySDR device to NAME.sigmf-data; NAME.sigmf-meta says what the radio was, how it
-was set, and where the frames of the native waveform lie. With --send this device transmits a file meanwhile, as
-`link --device` does; with --sent another transmitter is sending that file. Either way the recording then holds
-the file too, so that `replay` can tell bit errors. Ctrl-C ends a recording early and leaves it whole.
+was set, and where the frames of the native waveform lie. With --send this device transmits a file meanwhile,
+as `link --device` does; with --sent another transmitter is sending that file. Either way the recording then
+holds the file too, so that `replay` can tell bit errors. Ctrl-C ends a recording early and leaves it whole.
 
 examples:
     gr-diffusion record capture --seconds 2 --device driver=rtlsdr --freq 433.9e6 --gain 30
@@ -20,23 +20,28 @@ def add_arguments(parser):
     parser.add_argument("name", type=Path, help="of the recording, without ending")
     parser.add_argument("--device", default="driver=loopback", metavar="ARGS",
                         help="SoapySDR arguments (%(default)s)")
-    parser.add_argument("--seconds", type=float, metavar="S", help="length (1; with --send as long as it takes)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="length (1; with --send as long as it "
+                                                                   "takes)")
     parser.add_argument("--rate", type=float, default=1e6, metavar="HZ", help="sample rate (%(default)g)")
-    parser.add_argument("--freq", type=float, default=2.45e9, metavar="HZ", help="carrier frequency (%(default)g)")
+    parser.add_argument("--freq", type=float, default=2.45e9, metavar="HZ",
+                        help="carrier frequency (%(default)g)")
     parser.add_argument("--gain", type=float, metavar="DB", help="of the receiver (the device's own choice)")
     parser.add_argument("--antenna", metavar="NAME", help="of the receiver (the device's own choice)")
-    parser.add_argument("--lo-offset", type=float, metavar="HZ", help="tune the LO so far beside the signal; the driver "
-                                                                      "brings it back, if it can (docs/hardware.md)")
+    parser.add_argument("--lo-offset", type=float, metavar="HZ", help="tune the LO so far beside the signal; "
+                                                                      "the driver brings it back, if it can "
+                                                                      "(docs/hardware.md)")
     parser.add_argument("--tx-gain", type=float, metavar="DB", help="of the transmitter, with --send")
     parser.add_argument("--send", type=Path, metavar="FILE", help="transmit this file with the same device")
     parser.add_argument("--sent", type=Path, metavar="FILE",
                         help="what another transmitter is sending, over and over")
     parser.add_argument("--waveform", choices=("native", "stock"), default="native",
                         help="of what is sent (%(default)s)")
-    parser.add_argument("--constellation", metavar="NAME", default="qpsk", help="of what is sent (%(default)s)")
+    parser.add_argument("--constellation", metavar="NAME", default="qpsk",
+                        help="of what is sent (%(default)s)")
     parser.add_argument("--fec", default="ldpc-1/2", help="of what is sent (%(default)s)")
     parser.add_argument("--payload", type=int, default=112, metavar="BYTES", help="of a frame (%(default)s)")
-    parser.add_argument("--frames", type=int, default=1, metavar="N", help="to send, at least (the file once)")
+    parser.add_argument("--frames", type=int, default=1, metavar="N", help="to send, at least (the file "
+                                                                           "once)")
     parser.add_argument("--description", default="", metavar="TEXT", help="for the metadata")
     parser.add_argument("--no-annotations", action="store_true", help="do not look for frames")
     parser.add_argument("--overwrite", action="store_true", help="an existing recording of that name")

@@ -2,10 +2,10 @@
 """run a SigMF recording through receivers and print the link's table
 
 Reads NAME.sigmf-meta and NAME.sigmf-data and receives the same samples with every --chain. If the recording
-holds what was sent (`record --send` or `--sent`), PER, BER, EVM and GMI are against that; else frames count as
-sent from the first frame number seen to the last, and the EVM is against the nearest constellation points. A
-recording that is cut off or damaged is used as far as it goes, and the table says what is wrong with it. Exit
-status 0: the last chain got at least one packet.
+holds what was sent (`record --send` or `--sent`), PER, BER, EVM and GMI are against that; else frames count
+as sent from the first frame number seen to the last, and the EVM is against the nearest constellation points.
+A recording that is cut off or damaged is used as far as it goes, and the table says what is wrong with it.
+Exit status 0: the last chain got at least one packet.
 
 examples:
     gr-diffusion replay capture
@@ -21,19 +21,24 @@ CHAINS = ("lmmse,map", "diffusion,diffusion")
 
 def add_arguments(parser):
     parser.add_argument("name", type=Path, help="of the recording, with or without ending")
-    parser.add_argument("--waveform", choices=("native", "stock"), help="what to receive (what was sent, else native)")
+    parser.add_argument("--waveform", choices=("native", "stock"), help="what to receive (what was sent, "
+                                                                        "else native)")
     parser.add_argument("--chain", action="append", metavar="ESTIMATOR,DEMAPPER",
-                        help="of ofdm_rx: ls, lmmse, nomp, sbl, diffusion; min-distance, map, diffusion; several "
-                             f"are compared ({' and '.join(CHAINS)})")
-    parser.add_argument("--estimator-model", default="", metavar="NAME", help="of diffusion chains (the shipped one)")
-    parser.add_argument("--demapper-model", default="", metavar="NAME", help="of diffusion chains (the shipped one)")
+                        help="of ofdm_rx: ls, lmmse, nomp, sbl, diffusion; min-distance, map, diffusion; "
+                             f"several are compared ({' and '.join(CHAINS)})")
+    parser.add_argument("--estimator-model", default="", metavar="NAME", help="of diffusion chains (the "
+                                                                              "shipped one)")
+    parser.add_argument("--demapper-model", default="", metavar="NAME", help="of diffusion chains (the "
+                                                                             "shipped one)")
     parser.add_argument("--max-cfo", type=float, default=2.0, metavar="SPACINGS",
                         help="largest carrier offset searched, subcarrier spacings (%(default)s)")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write the file that arrived with the last chain")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the file that arrived with the last "
+                                                                  "chain")
     parser.add_argument("--type", choices=("cf32_le", "ci16_le", "ci8", "cu8"),
                         help="read the samples as this, without metadata")
     parser.add_argument("--rate", type=float, metavar="HZ", help="sample rate, with --type")
-    parser.add_argument("--no-check", action="store_true", help="do not compare the checksum (long recordings)")
+    parser.add_argument("--no-check", action="store_true", help="do not compare the checksum (long "
+                                                                "recordings)")
     common_options(parser, seed=False)
 
 
@@ -90,7 +95,8 @@ def run(args):
     except (RecordingError, RuntimeError, ValueError) as e:
         raise JobError(str(e)) from e
     if recording.bad_samples:
-        recording.problems.append(f"samples that are no numbers were taken as 0 ({recording.bad_samples} reads)")
+        recording.problems.append(f"samples that are no numbers were taken as 0 ({recording.bad_samples} "
+                                  "reads)")
     print(f"{recording.path}: {len(recording)} samples, {len(recording) / recording.rate:.2f} s at "
           f"{recording.rate / 1e6:g} Msample/s, {recording.frequency / 1e6:g} MHz; {waveform} waveform, "
           f"{'what was sent is known' if packets else 'what was sent is unknown'}")

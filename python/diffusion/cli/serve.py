@@ -21,10 +21,12 @@ from .common import JobError, UsageError, common_options, write_json
 def add_arguments(parser):
     from ..remote import DEFAULT_ADDRESS
     parser.add_argument("model", nargs="?", help="shipped model's name, or a path")
-    parser.add_argument("--bind", default=DEFAULT_ADDRESS, metavar="ADDRESS", help=f"ZMQ endpoint ({DEFAULT_ADDRESS})")
+    parser.add_argument("--bind", default=DEFAULT_ADDRESS, metavar="ADDRESS",
+                        help=f"ZMQ endpoint ({DEFAULT_ADDRESS})")
     parser.add_argument("--device", default="cpu", help="torch device (cpu)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads of torch (1)")
-    parser.add_argument("--keys", type=Path, metavar="FILE", help="CURVE keys of this worker: encrypt, and refuse others")
+    parser.add_argument("--keys", type=Path, metavar="FILE", help="CURVE keys of this worker: encrypt, and "
+                                                                  "refuse others")
     parser.add_argument("--make-keys", type=Path, metavar="FILE", help="make such keys and stop")
     parser.add_argument("--seconds", type=float, metavar="S", help="stop after this time")
     common_options(parser, seed=False)
@@ -81,7 +83,8 @@ def run(args):
         signal.signal(which, lambda *_: stop.set())
     server.start()
     print(f"serving {receiver.name} at {server.address} on {args.device}", flush=True)
-    if args.bind.startswith("tcp://") and not args.bind.startswith(("tcp://127.", "tcp://[::1]")) and not args.keys:
+    if args.bind.startswith("tcp://") and not args.bind.startswith(("tcp://127.",
+                                                                    "tcp://[::1]")) and not args.keys:
         print("note: everybody on this network can use it and read along; --keys FILE encrypts", flush=True)
     stop.wait(args.seconds)
     server.stop()
