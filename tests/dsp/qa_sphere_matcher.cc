@@ -61,7 +61,7 @@ BOOST_AUTO_TEST_CASE(every_length_comes_back)
     const auto keep = sphere_trellis::get(
         { { 0, 1 }, { 1, 2 }, { 2, 1 }, { 3, 2 }, { 4, 2 }, { 6, 2 }, { 7, 2 }, { 9, 3 }, { 12, 1 } }, 700,
         4000);
-    for (size_t n = 64; n <= 8192; n += n < 512 ? 1 : 61)
+    for (size_t n = 64; n <= 8192; n += n < 1024 ? 1 : 13)
         check(sphere_matcher(energies, 2.0 + double(n % 5) / 2, n), random, 1);
 }
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 MODELS = {"qam16": 4, "qam64": 6, "qam256": 8}
-STUDIES = ("awgn", "impaired", "length", "literature", "coded", "blackbox", "geometric", "speed")
+STUDIES = ("awgn", "impaired", "length", "literature", "coded", "blackbox", "geometric", "points", "speed")
 
 
 def add_arguments(parser):
@@ -251,6 +251,9 @@ def run(args):
     if "geometric" in studies:
         from .shaper_autoencoder import geometric
         rows += geometric(args.seed)
+    if "points" in studies:
+        from .shaper_free import free_points
+        rows += free_points()
     found = summary(rows)
     show(rows)
     for name, values in found.items():

@@ -200,7 +200,7 @@ def coded(seed, words=200, settings=SETTINGS[:2], rates=UNIFORM):
     both with the amplitudes moved."""
     from .. import qam, ldpc_code
     from ..cli.common import progress
-    from .shaper_bounds import bit_metric_gain
+    from .shaper_bounds import bit_metric_gain, of_link
 
     bits, rows = 6, []
     for setting in settings:
@@ -221,8 +221,8 @@ def coded(seed, words=200, settings=SETTINGS[:2], rates=UNIFORM):
                 needs[name] = snr, interval
                 code = scheme.code.code_rate if scheme.shaped else rate
                 row = lambda study, snr, net, **more: {
-                    "study": study, "setting": f"qam64 {setting}", "snr_db": snr, "scheme": name, "mi_bits": None,
-                    "percent_of_ba": None, "net_rate": scheme.rate * net, "rate": scheme.rate, "code": code, **more}
+                    "study": study, "setting": f"qam64 {setting}", "snr_db": snr, "scheme": name,
+                    "mi_bits": of_link(setting, scheme.pmf, snr, scheme.points)[0], "percent_of_ba": None, "net_rate": scheme.rate * net, "rate": scheme.rate, "code": code, **more}
                 rows += [row("coded", point, 1 - wrong / words, words=words, word_errors=wrong)
                          for point, wrong in sorted(found.items())]
                 rows.append(row("coded needed SNR", snr, 1 - TARGET, interval_db=interval, rate_of=rate, order=order))
