@@ -37,17 +37,6 @@ array_shape shape_of(const model& m, const char* key)
     return shape;
 }
 
-//! torch's (out, in, 3, 3) as (out, 9 x in), the order of a gathered window.
-std::vector<float> windows(const std::vector<float>& w, size_t out, size_t in)
-{
-    std::vector<float> packed(w.size());
-    for (size_t o = 0; o < out; o++)
-        for (size_t c = 0; c < in; c++)
-            for (size_t j = 0; j < n_near; j++)
-                packed[(o * n_near + j) * in + c] = w[(o * in + c) * n_near + j];
-    return packed;
-}
-
 DIFFUSION_VECTORISE void level_columns(size_t n, const float* __restrict log_gamma, const float* __restrict v_in,
                                        const float* __restrict q, const float* __restrict m,
                                        const float* __restrict z, float* __restrict log_power,
@@ -159,7 +148,7 @@ angular_net::angular_net(const model& file)
             return data.tensor(s + name, shape);
         };
         auto conv = [&](const char* weight, const char* bias, const std::vector<size_t>& shape) {
-            return packed_dense(shape[1] * n_near, w, windows(get(weight, shape), w, shape[1]).data(),
+            return packed_dense(shape[1] * n_near, w, windows(get(weight, shape), w, shape[1], n_near).data(),
                                 get(bias, { w }).data(), activation::silu);
         };
         step made;

@@ -33,17 +33,6 @@ delay_guide guide_of(const model& m)
     return delay_guide(carriers, taps);
 }
 
-//! torch's (out, in, kernel) as (out, kernel x in), the order of a window in memory.
-std::vector<float> windows(const std::vector<float>& w, size_t out, size_t in, size_t kernel)
-{
-    std::vector<float> packed(w.size());
-    for (size_t o = 0; o < out; o++)
-        for (size_t c = 0; c < in; c++)
-            for (size_t j = 0; j < kernel; j++)
-                packed[(o * kernel + j) * in + c] = w[(o * in + c) * kernel + j];
-    return packed;
-}
-
 /* The six features of every tap, and log|m|^2 and log v for the update. x points at the first row and
  * has `stride` floats a row. */
 DIFFUSION_VECTORISE void feature_columns(size_t taps, const float* __restrict log_gamma,

@@ -174,6 +174,16 @@ activation activation_of(const std::string& name)
     throw std::invalid_argument("activation '" + name + "' is unknown, use none, relu, silu, softplus or tanh");
 }
 
+std::vector<float> windows(const std::vector<float>& w, size_t out, size_t in, size_t kernel)
+{
+    std::vector<float> packed(w.size());
+    for (size_t o = 0; o < out; o++)
+        for (size_t c = 0; c < in; c++)
+            for (size_t j = 0; j < kernel; j++)
+                packed[(o * kernel + j) * in + c] = w[(o * in + c) * kernel + j];
+    return packed;
+}
+
 packed_dense::packed_dense(size_t n_in, size_t n_out, const float* weight, const float* bias, activation act)
     : d_in(n_in),
       d_out(n_out),

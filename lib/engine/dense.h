@@ -17,6 +17,10 @@ DIFFUSION_API activation activation_of(const std::string& name);
 //! Names that activation_of() knows.
 DIFFUSION_API const std::vector<std::string>& activation_names();
 
+/*! A convolution's weights for a dense layer over gathered windows: torch's (\p out, \p in, \p kernel...) as
+ *  (out, kernel x in), the order of a window in memory; \p kernel is the number of places in it. */
+DIFFUSION_API std::vector<float> windows(const std::vector<float>& w, size_t out, size_t in, size_t kernel);
+
 /*! A dense layer, out[i] = act(W in[i] + b), with its weights packed for the SIMD kernel.
  *
  * run() is const, allocates nothing and may be called by any number of threads. Each output is the

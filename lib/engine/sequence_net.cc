@@ -24,17 +24,6 @@ json_reader network_of(const model& m)
     return m.data().reader("network");
 }
 
-//! torch's (out, in, kernel) as (out, kernel x in), the order of a window in memory.
-std::vector<float> windows(const std::vector<float>& w, size_t out, size_t in, size_t kernel)
-{
-    std::vector<float> packed(w.size());
-    for (size_t o = 0; o < out; o++)
-        for (size_t c = 0; c < in; c++)
-            for (size_t j = 0; j < kernel; j++)
-                packed[(o * kernel + j) * in + c] = w[(o * in + c) * kernel + j];
-    return packed;
-}
-
 //! sum over k of (a[k] + j b[k]) (re[k] + j im[k]), in lanes so that it vectorises.
 DIFFUSION_VECTORISE void filter(const float* __restrict a, const float* __restrict b, const float* __restrict re,
                                 const float* __restrict im, size_t taps, float* __restrict out)
