@@ -27,9 +27,7 @@ denoiser_cc_impl::denoiser_cc_impl(const std::string& model, double noise_var, i
     d_stage.guard().set_listener([this](const pmt::pmt_t& m) { message_port_pub(pmt::mp("guard"), m); });
     message_port_register_in(pmt::mp("cmd"));
     set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
-        gr::thread::scoped_lock lock(d_setlock);
-        d_stage.settle();
-        d_stage.command(message, false, &d_budget);
+        d_stage.ask([&] { d_stage.command(message, false, &d_budget); });
     });
 }
 
@@ -38,8 +36,7 @@ int denoiser_cc_impl::work(int noutput_items,
                            gr_vector_void_star& output_items)
 {
     const work_watch::call timed(d_watch);
-    gr::thread::scoped_lock lock(d_setlock);
-    d_stage.settle();
+    const receiver_stage::call here(d_stage);
     if (d_stage.use_steps(allowed_steps(d_budget, d_watch, detail(), d_stage.wanted_steps())))
         publish_budget();
     if (!d_stage.receiver().uses_table())
@@ -56,13 +53,8 @@ int denoiser_cc_impl::work(int noutput_items,
     return noutput_items;
 }
 
-#define LOCKED                                                                   \
-    gr::thread::scoped_lock lock(const_cast<denoiser_cc_impl*>(this)->d_setlock); \
-    const_cast<denoiser_cc_impl*>(this)->d_stage.settle()
-
 void denoiser_cc_impl::set_model(const std::string& model)
 {
-    LOCKED;
     d_stage.set_model(model, false);
 }
 
@@ -70,50 +62,42 @@ void denoiser_cc_impl::set_noise_var(double noise_var) { d_stage.ask_noise_var(n
 
 void denoiser_cc_impl::set_steps(int steps)
 {
-    LOCKED;
-    d_stage.set_steps(steps);
+    d_stage.ask([&] { d_stage.set_steps(steps); });
 }
 
 void denoiser_cc_impl::set_mode(const std::string& mode)
 {
-    LOCKED;
-    d_stage.set_mode(mode);
+    d_stage.ask([&] { d_stage.set_mode(mode); });
 }
 
 void denoiser_cc_impl::set_prior(const std::vector<double>& pmf)
 {
-    LOCKED;
-    d_stage.set_prior(pmf);
+    d_stage.ask([&] { d_stage.set_prior(pmf); });
 }
 
 void denoiser_cc_impl::set_shaper(const std::string& model)
 {
-    LOCKED;
-    d_stage.set_shaper(model);
+    d_stage.ask([&] { d_stage.set_shaper(model); });
 }
 
 void denoiser_cc_impl::set_fit(const std::vector<double>& state)
 {
-    LOCKED;
-    d_stage.set_fit(state);
+    d_stage.ask([&] { d_stage.set_fit(state); });
 }
 
 void denoiser_cc_impl::set_compute_budget(bool on)
 {
-    LOCKED;
-    d_budget.set_on(on);
+    d_stage.ask([&] { d_budget.set_on(on); });
 }
 
 bool denoiser_cc_impl::compute_budget() const
 {
-    LOCKED;
-    return d_budget.on();
+    return d_stage.ask([&] { return d_budget.on(); });
 }
 
 std::map<std::string, uint64_t> denoiser_cc_impl::budget() const
 {
-    LOCKED;
-    return budget_figures(d_budget);
+    return d_stage.ask([&] { return budget_figures(d_budget); });
 }
 
 void denoiser_cc_impl::publish_budget()
@@ -126,70 +110,57 @@ void denoiser_cc_impl::publish_budget()
 
 std::string denoiser_cc_impl::model() const
 {
-    LOCKED;
-    return d_stage.model();
+    return d_stage.ask([&] { return d_stage.model(); });
 }
 
 double denoiser_cc_impl::noise_var() const
 {
-    LOCKED;
-    return d_stage.noise_var();
+    return d_stage.ask([&] { return d_stage.noise_var(); });
 }
 
 std::string denoiser_cc_impl::noise_source() const
 {
-    LOCKED;
-    return d_stage.noise_source();
+    return d_stage.ask([&] { return d_stage.noise_source(); });
 }
 
 int denoiser_cc_impl::steps() const
 {
-    LOCKED;
-    return int(d_stage.wanted_steps());
+    return d_stage.ask([&] { return int(d_stage.wanted_steps()); });
 }
 
 std::string denoiser_cc_impl::mode() const
 {
-    LOCKED;
-    return d_stage.mode();
+    return d_stage.ask([&] { return d_stage.mode(); });
 }
 
 bool denoiser_cc_impl::uses_table() const
 {
-    LOCKED;
-    return d_stage.receiver().uses_table();
+    return d_stage.ask([&] { return d_stage.receiver().uses_table(); });
 }
 
 uint64_t denoiser_cc_impl::without_table() const
 {
-    LOCKED;
-    return d_stage.without_table();
+    return d_stage.ask([&] { return d_stage.without_table(); });
 }
 
 bool denoiser_cc_impl::fitted() const
 {
-    LOCKED;
-    return d_stage.receiver().law().fitted();
+    return d_stage.ask([&] { return d_stage.receiver().law().fitted(); });
 }
 
 void denoiser_cc_impl::set_guard(bool on)
 {
-    LOCKED;
-    d_stage.guard().set_on(on);
+    d_stage.ask([&] { d_stage.guard().set_on(on); });
 }
 
 bool denoiser_cc_impl::guard() const
 {
-    LOCKED;
-    return d_stage.guard().on();
+    return d_stage.ask([&] { return d_stage.guard().on(); });
 }
 
 std::string denoiser_cc_impl::guard_reason() const
 {
-    LOCKED;
-    return d_stage.guard().reason();
+    return d_stage.ask([&] { return d_stage.guard().reason(); });
 }
-
-#undef LOCKED
 
 } // namespace gr::diffusion

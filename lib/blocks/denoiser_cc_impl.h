@@ -48,7 +48,7 @@ public:
 private:
     void publish_budget();
 
-    receiver_stage d_stage;
+    mutable receiver_stage d_stage; // getters ask it, too
     dsp::step_budget d_budget;
     work_watch d_watch;
     std::vector<gr::tag_t> d_tags;

@@ -112,7 +112,7 @@ int deshaper_cb_impl::general_work(int noutput_items,
     auto* out = static_cast<uint8_t*>(output_items[0]);
     const size_t available = size_t(ninput_items[0]), room = size_t(noutput_items);
     size_t used = 0, made = 0;
-    gr::thread::scoped_lock lock(d_mutex);
+    const between_calls::call here(d_between);
     while (true) {
         if (d_given == d_ready) {
             if (used == available)
@@ -135,27 +135,27 @@ int deshaper_cb_impl::general_work(int noutput_items,
 
 uint64_t deshaper_cb_impl::blocks() const
 {
-    return locked([this] { return d_blocks; });
+    return d_between.ask([this] { return d_blocks; });
 }
 
 uint64_t deshaper_cb_impl::bad_blocks() const
 {
-    return locked([this] { return d_bad_blocks; });
+    return d_between.ask([this] { return d_bad_blocks; });
 }
 
 uint64_t deshaper_cb_impl::bad_tags() const
 {
-    return locked([this] { return d_bad_tags; });
+    return d_between.ask([this] { return d_bad_tags; });
 }
 
 uint64_t deshaper_cb_impl::cut_blocks() const
 {
-    return locked([this] { return d_cut_blocks; });
+    return d_between.ask([this] { return d_cut_blocks; });
 }
 
 uint64_t deshaper_cb_impl::bad_samples() const
 {
-    return locked([this] { return d_bad_samples; });
+    return d_between.ask([this] { return d_bad_samples; });
 }
 
 } // namespace gr::diffusion

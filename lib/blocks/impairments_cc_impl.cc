@@ -33,7 +33,7 @@ int impairments_cc_impl::work(int noutput_items,
                               gr_vector_const_void_star& input_items,
                               gr_vector_void_star& output_items)
 {
-    gr::thread::scoped_lock lock(d_setlock);
+    const between_calls::call here(d_between);
     d_impairments.process(static_cast<const gr_complex*>(input_items[0]),
                           static_cast<gr_complex*>(output_items[0]),
                           noutput_items);
@@ -42,40 +42,37 @@ int impairments_cc_impl::work(int noutput_items,
 
 void impairments_cc_impl::set_preset(const std::string& preset)
 {
-    gr::thread::scoped_lock lock(d_setlock);
-    d_impairments.set_preset(preset);
+    d_between.ask([&] { d_impairments.set_preset(preset); });
 }
 
 void impairments_cc_impl::set(const std::string& key, double value)
 {
-    gr::thread::scoped_lock lock(d_setlock);
-    d_impairments.set(key, value);
+    d_between.ask([&] { d_impairments.set(key, value); });
 }
 
 void impairments_cc_impl::set(const std::string& key, const std::string& value)
 {
-    gr::thread::scoped_lock lock(d_setlock);
-    d_impairments.set(key, value);
+    d_between.ask([&] { d_impairments.set(key, value); });
 }
 
 void impairments_cc_impl::renormalise(const std::vector<std::complex<float>>& points)
 {
-    gr::thread::scoped_lock lock(d_setlock);
-    d_impairments.renormalise(points);
+    d_between.ask([&] { d_impairments.renormalise(points); });
 }
 
 double impairments_cc_impl::get(const std::string& key) const
 {
-    gr::thread::scoped_lock lock(const_cast<impairments_cc_impl*>(this)->d_setlock);
-    return d_impairments.get(key);
+    return d_between.ask([&] { return d_impairments.get(key); });
 }
 
 std::string impairments_cc_impl::pa() const
 {
-    gr::thread::scoped_lock lock(const_cast<impairments_cc_impl*>(this)->d_setlock);
-    return d_impairments.settings().pa;
+    return d_between.ask([&] { return d_impairments.settings().pa; });
 }
 
-uint64_t impairments_cc_impl::not_finite() const { return d_impairments.not_finite(); }
+uint64_t impairments_cc_impl::not_finite() const
+{
+    return d_between.ask([&] { return d_impairments.not_finite(); });
+}
 
 } // namespace gr::diffusion

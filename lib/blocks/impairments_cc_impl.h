@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include "between_calls.h"
 #include "dsp/impairments.h"
 #include <gnuradio/diffusion/impairments_cc.h>
 
@@ -24,6 +25,7 @@ public:
     uint64_t not_finite() const override;
 
 private:
+    mutable between_calls d_between;
     dsp::impairments d_impairments;
 };
 

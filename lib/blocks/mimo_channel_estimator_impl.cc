@@ -57,7 +57,7 @@ mimo_channel_estimator_impl::mimo_channel_estimator_impl(const std::string& mode
 int mimo_channel_estimator_impl::work(int noutput_items, gr_vector_const_void_star& input_items,
                                       gr_vector_void_star& output_items)
 {
-    gr::thread::scoped_lock lock(d_setlock);
+    const between_calls::call here(d_between);
     const auto* y = static_cast<const gr_complex*>(input_items[0]);
     auto* h = static_cast<gr_complex*>(output_items[0]);
     auto* err_var = output_items.size() > 1 ? static_cast<float*>(output_items[1]) : nullptr;
@@ -105,7 +105,7 @@ void mimo_channel_estimator_impl::apply(const gr::tag_t& tag)
                        pmt::write_string(tag.value).substr(0, 100), held);
 }
 
-//! Builds the estimator outside the lock, so that a running flowgraph waits for a pointer only.
+//! Builds the estimator in the caller's thread, so that a running flowgraph waits for a pointer only.
 void mimo_channel_estimator_impl::replace(const std::string& model, const std::string& method,
                                           const std::vector<gr_complex>& pilots)
 {
@@ -114,11 +114,12 @@ void mimo_channel_estimator_impl::replace(const std::string& model, const std::s
         throw std::invalid_argument("model '" + model + "' is for " + std::to_string(made->transmitters()) + " x " +
                                     std::to_string(made->receivers()) + " antennas, the block was made for " +
                                     std::to_string(d_nt) + " x " + std::to_string(d_nr));
-    gr::thread::scoped_lock lock(d_setlock);
-    d_estimator.swap(made);
-    d_model = model;
-    d_method = method;
-    d_pilots = pilots;
+    d_between.ask([&] {
+        d_estimator.swap(made);
+        d_model = model;
+        d_method = method;
+        d_pilots = pilots;
+    });
 }
 
 void mimo_channel_estimator_impl::set_model(const std::string& model) { replace(model, method(), pilots()); }
@@ -142,20 +143,17 @@ void mimo_channel_estimator_impl::set_noise_var(float noise_var)
 
 std::string mimo_channel_estimator_impl::model() const
 {
-    gr::thread::scoped_lock lock(const_cast<mimo_channel_estimator_impl*>(this)->d_setlock);
-    return d_model;
+    return d_between.ask([&] { return d_model; });
 }
 
 std::string mimo_channel_estimator_impl::method() const
 {
-    gr::thread::scoped_lock lock(const_cast<mimo_channel_estimator_impl*>(this)->d_setlock);
-    return d_method;
+    return d_between.ask([&] { return d_method; });
 }
 
 std::vector<gr_complex> mimo_channel_estimator_impl::pilots() const
 {
-    gr::thread::scoped_lock lock(const_cast<mimo_channel_estimator_impl*>(this)->d_setlock);
-    return d_pilots;
+    return d_between.ask([&] { return d_pilots; });
 }
 
 } // namespace gr::diffusion

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include "between_calls.h"
 #include "dsp/mimo_estimator.h"
 #include "rate_limited.h"
 #include <gnuradio/diffusion/mimo_channel_estimator.h>
@@ -35,6 +36,7 @@ public:
     uint64_t invalid_frames() const override { return d_invalid; }
 
 private:
+    mutable between_calls d_between;
     std::vector<gr_complex> pilots() const;
     void replace(const std::string& model, const std::string& method, const std::vector<gr_complex>& pilots);
     void apply(const gr::tag_t& tag);

@@ -60,10 +60,11 @@ native_ofdm_rx_impl::native_ofdm_rx_impl(const std::string& estimator, const std
                 set_demapper_model(text);
             else if (key == "model") { // a file that `fit receiver` wrote
                 auto stage = dsp::make_demapper_stage("diffusion", text);
-                gr::thread::scoped_lock lock(d_setlock);
-                d_receiver.demodulator().set_demapper(std::move(stage));
-                d_demapper = "diffusion";
-                d_demapper_model = text;
+                d_between.ask([&] {
+                    d_receiver.demodulator().set_demapper(std::move(stage));
+                    d_demapper = "diffusion";
+                    d_demapper_model = text;
+                });
             } else
                 throw std::invalid_argument(
                     "'" + key + "' is none of model, estimator, demapper, estimator_model, demapper_model, "
@@ -124,7 +125,7 @@ void native_ofdm_rx_impl::receive(const gr_complex* in, int n, bool flush)
     const work_watch::call timed(d_watch);
     d_frames.clear();
     {
-        gr::thread::scoped_lock lock(d_setlock);
+        const between_calls::call here(d_between);
         const size_t before = d_frames.size();
         auto& stage = d_receiver.demodulator().estimator();
         stage.set_steps(allowed_steps(d_budget, d_watch, detail(), stage.trained_steps()));
@@ -237,19 +238,22 @@ int native_ofdm_rx_impl::drain(int port, size_t item_size, void* to, int space)
 
 void native_ofdm_rx_impl::set_estimator(const std::string& estimator)
 {
-    // A model takes time to load, so the stage is built before the lock that work() needs.
-    auto stage = dsp::make_channel_stage(estimator, d_fft_len, d_cp_len, d_estimator_model);
-    gr::thread::scoped_lock lock(d_setlock);
-    d_receiver.demodulator().set_estimator(std::move(stage));
-    d_estimator = estimator;
+    // A model takes time to load, so the stage is built in the caller's thread.
+    auto stage = dsp::make_channel_stage(estimator, d_fft_len, d_cp_len,
+                                         d_between.ask([&] { return d_estimator_model; }));
+    d_between.ask([&] {
+        d_receiver.demodulator().set_estimator(std::move(stage));
+        d_estimator = estimator;
+    });
 }
 
 void native_ofdm_rx_impl::set_demapper(const std::string& demapper)
 {
-    auto stage = dsp::make_demapper_stage(demapper, d_demapper_model);
-    gr::thread::scoped_lock lock(d_setlock);
-    d_receiver.demodulator().set_demapper(std::move(stage));
-    d_demapper = demapper;
+    auto stage = dsp::make_demapper_stage(demapper, d_between.ask([&] { return d_demapper_model; }));
+    d_between.ask([&] {
+        d_receiver.demodulator().set_demapper(std::move(stage));
+        d_demapper = demapper;
+    });
 }
 
 void native_ofdm_rx_impl::set_estimator_model(const std::string& model)
@@ -259,10 +263,11 @@ void native_ofdm_rx_impl::set_estimator_model(const std::string& model)
     const bool in_use = estimator() == "diffusion";
     if (in_use || !model.empty())
         stage = dsp::make_channel_stage("diffusion", d_fft_len, d_cp_len, model);
-    gr::thread::scoped_lock lock(d_setlock);
-    if (in_use)
-        d_receiver.demodulator().set_estimator(std::move(stage));
-    d_estimator_model = model;
+    d_between.ask([&] {
+        if (in_use)
+            d_receiver.demodulator().set_estimator(std::move(stage));
+        d_estimator_model = model;
+    });
 }
 
 void native_ofdm_rx_impl::set_demapper_model(const std::string& model)
@@ -271,77 +276,67 @@ void native_ofdm_rx_impl::set_demapper_model(const std::string& model)
     const bool in_use = demapper() == "diffusion";
     if (in_use || !model.empty())
         stage = dsp::make_demapper_stage("diffusion", model);
-    gr::thread::scoped_lock lock(d_setlock);
-    if (in_use)
-        d_receiver.demodulator().set_demapper(std::move(stage));
-    d_demapper_model = model;
+    d_between.ask([&] {
+        if (in_use)
+            d_receiver.demodulator().set_demapper(std::move(stage));
+        d_demapper_model = model;
+    });
 }
 
 void native_ofdm_rx_impl::set_compute_budget(bool on)
 {
-    gr::thread::scoped_lock lock(d_setlock);
-    d_budget.set_on(on);
+    d_between.ask([&] { d_budget.set_on(on); });
 }
 
 bool native_ofdm_rx_impl::compute_budget() const
 {
-    gr::thread::scoped_lock lock(const_cast<native_ofdm_rx_impl*>(this)->d_setlock);
-    return d_budget.on();
+    return d_between.ask([&] { return d_budget.on(); });
 }
 
 std::map<std::string, uint64_t> native_ofdm_rx_impl::budget() const
 {
-    gr::thread::scoped_lock lock(const_cast<native_ofdm_rx_impl*>(this)->d_setlock);
-    return budget_figures(d_budget);
+    return d_between.ask([&] { return budget_figures(d_budget); });
 }
 
 void native_ofdm_rx_impl::set_data_aided_rounds(int rounds)
 {
-    gr::thread::scoped_lock lock(d_setlock);
-    d_receiver.demodulator().set_data_aided_rounds(rounds);
+    d_between.ask([&] { d_receiver.demodulator().set_data_aided_rounds(rounds); });
 }
 
 int native_ofdm_rx_impl::data_aided_rounds() const
 {
-    auto& self = const_cast<native_ofdm_rx_impl&>(*this);
-    gr::thread::scoped_lock lock(self.d_setlock);
-    return self.d_receiver.demodulator().data_aided_rounds();
+    return d_between.ask([&] { return d_receiver.demodulator().data_aided_rounds(); });
 }
 
 void native_ofdm_rx_impl::set_time_tracking(bool on)
 {
-    gr::thread::scoped_lock lock(d_setlock);
-    d_receiver.demodulator().set_time_tracking(on);
+    d_between.ask([&] { d_receiver.demodulator().set_time_tracking(on); });
 }
 
 bool native_ofdm_rx_impl::time_tracking() const
 {
-    auto& self = const_cast<native_ofdm_rx_impl&>(*this);
-    gr::thread::scoped_lock lock(self.d_setlock);
-    return self.d_receiver.demodulator().time_tracking();
+    return d_between.ask([&] { return d_receiver.demodulator().time_tracking(); });
 }
 
 std::string native_ofdm_rx_impl::estimator() const
 {
-    gr::thread::scoped_lock lock(const_cast<native_ofdm_rx_impl*>(this)->d_setlock);
-    return d_estimator;
+    return d_between.ask([&] { return d_estimator; });
 }
 
 std::string native_ofdm_rx_impl::demapper() const
 {
-    gr::thread::scoped_lock lock(const_cast<native_ofdm_rx_impl*>(this)->d_setlock);
-    return d_demapper;
+    return d_between.ask([&] { return d_demapper; });
 }
 
 std::map<std::string, uint64_t> native_ofdm_rx_impl::counters() const
 {
-    gr::thread::scoped_lock lock(const_cast<native_ofdm_rx_impl*>(this)->d_setlock);
-    return { { "detected", d_counters.detected },
-             { "ok", d_counters.ok },
-             { "header_failed", d_counters.header_failed },
-             { "payload_failed", d_counters.payload_failed },
-             { "missed", d_counters.missed },
-             { "truncated", d_counters.truncated } };
+    const auto c = d_between.ask([&] { return d_counters; });
+    return { { "detected", c.detected },
+             { "ok", c.ok },
+             { "header_failed", c.header_failed },
+             { "payload_failed", c.payload_failed },
+             { "missed", c.missed },
+             { "truncated", c.truncated } };
 }
 
 } // namespace gr::diffusion

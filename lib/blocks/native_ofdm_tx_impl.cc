@@ -100,7 +100,7 @@ void native_ofdm_tx_impl::send(const uint8_t* bytes, size_t length)
     if (length > size_t(d_modulator.format().settings().max_payload))
         return drop(std::to_string(length) + " bytes, more than max_payload = " +
                     std::to_string(d_modulator.format().settings().max_payload));
-    gr::thread::scoped_lock lock(d_setlock);
+    const between_calls::call here(d_between);
     d_pending = d_modulator.modulate(bytes, length);
     for (auto& x : d_pending)
         x *= float(d_amplitude);
@@ -234,44 +234,38 @@ int native_ofdm_tx_impl::general_work(int noutput_items, gr_vector_int& ninput_i
 void native_ofdm_tx_impl::set_modulation(const std::string& modulation)
 {
     const int bits = bits_of_modulation(modulation);
-    gr::thread::scoped_lock lock(d_setlock);
-    change(bits, d_plain_fec, d_shaping_snr_db);
+    d_between.ask([&] { change(bits, d_plain_fec, d_shaping_snr_db); });
 }
 
 void native_ofdm_tx_impl::set_fec(const std::string& fec)
 {
     const auto code = dsp::fec_from_name(fec);
     dsp::payload_code(code, 8); // builds it once, so that what is missing shows here and not in work()
-    gr::thread::scoped_lock lock(d_setlock);
-    change(d_modulator.bits_per_symbol(), code, d_shaping_snr_db);
+    d_between.ask([&] { change(d_modulator.bits_per_symbol(), code, d_shaping_snr_db); });
 }
 
 void native_ofdm_tx_impl::set_shaping_snr_db(double snr_db)
 {
-    gr::thread::scoped_lock lock(d_setlock);
-    change(d_modulator.bits_per_symbol(), d_plain_fec, snr_db);
+    d_between.ask([&] { change(d_modulator.bits_per_symbol(), d_plain_fec, snr_db); });
 }
 
 void native_ofdm_tx_impl::set_pilots(const std::string& pilots)
 {
     const auto density = dsp::pilot_density_from_name(pilots);
-    gr::thread::scoped_lock lock(d_setlock);
-    d_modulator.set_pilots(density);
+    d_between.ask([&] { d_modulator.set_pilots(density); });
 }
 
 std::string native_ofdm_tx_impl::pilots() const
 {
-    gr::thread::scoped_lock lock(const_cast<native_ofdm_tx_impl*>(this)->d_setlock);
-    return dsp::pilot_density_name(d_modulator.pilots());
+    return d_between.ask([&] { return dsp::pilot_density_name(d_modulator.pilots()); });
 }
 
 int native_ofdm_tx_impl::shaping() const
 {
-    gr::thread::scoped_lock lock(const_cast<native_ofdm_tx_impl*>(this)->d_setlock);
-    return d_modulator.shaping();
+    return d_between.ask([&] { return d_modulator.shaping(); });
 }
 
-//! All three at once or, with an exception, none. The lock is held.
+//! All three at once or, with an exception, none. Between two packets.
 void native_ofdm_tx_impl::change(int bits, dsp::fec plain, double shaping_snr_db)
 {
     dsp::shaped_payload::mode mode{ plain, 0, 0 };
@@ -296,12 +290,22 @@ void native_ofdm_tx_impl::set_amplitude(double amplitude)
         text << "amplitude is " << amplitude << "; use an RMS of 1e-12 to 1e12";
         throw std::invalid_argument(text.str());
     }
-    gr::thread::scoped_lock lock(d_setlock);
-    d_amplitude = amplitude;
+    d_between.ask([&] { d_amplitude = amplitude; });
 }
 
-std::string native_ofdm_tx_impl::modulation() const { return modulation_of_bits(d_modulator.bits_per_symbol()); }
-std::string native_ofdm_tx_impl::fec() const { return dsp::fec_name(d_modulator.code()); }
-double native_ofdm_tx_impl::amplitude() const { return d_amplitude; }
+std::string native_ofdm_tx_impl::modulation() const
+{
+    return d_between.ask([&] { return modulation_of_bits(d_modulator.bits_per_symbol()); });
+}
+
+std::string native_ofdm_tx_impl::fec() const
+{
+    return d_between.ask([&] { return dsp::fec_name(d_modulator.code()); });
+}
+
+double native_ofdm_tx_impl::amplitude() const
+{
+    return d_between.ask([&] { return d_amplitude; });
+}
 
 } // namespace gr::diffusion

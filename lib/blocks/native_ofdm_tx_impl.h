@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include "between_calls.h"
 #include "dsp/native_modulator.h"
 #include "rate_limited.h"
 #include <gnuradio/diffusion/native_ofdm_tx.h>
@@ -33,6 +34,7 @@ public:
     uint64_t dropped() const override { return d_dropped; }
 
 private:
+    mutable between_calls d_between;
     bool take_message();
     bool input_ended() const;
     int take_stream(const uint8_t* in, int available);

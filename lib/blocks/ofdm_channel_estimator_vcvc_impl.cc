@@ -75,7 +75,7 @@ int ofdm_channel_estimator_vcvc_impl::general_work(int noutput_items, gr_vector_
                                                    gr_vector_void_star& output_items)
 {
     const work_watch::call timed(d_watch);
-    gr::thread::scoped_lock lock(d_setlock);
+    const between_calls::call here(d_between);
     const auto* in = static_cast<const gr_complex*>(input_items[0]);
     auto* out = static_cast<gr_complex*>(output_items[0]);
     auto* taps = output_items.size() > 1 ? static_cast<gr_complex*>(output_items[1]) : nullptr;
@@ -147,7 +147,7 @@ void ofdm_channel_estimator_vcvc_impl::announce(uint64_t item, const dsp::preamb
     message_port_pub(port_estimate, message);
 }
 
-//! Builds the estimator outside the lock, so that a running flowgraph waits for a pointer only.
+//! Builds the estimator in the caller's thread, so that a running flowgraph waits for a pointer only.
 void ofdm_channel_estimator_vcvc_impl::change(const std::string& method, const std::string& model)
 {
     const int n = int(d_estimator.fft_len());
@@ -159,11 +159,12 @@ void ofdm_channel_estimator_vcvc_impl::change(const std::string& method, const s
         made = dsp::make_pilot_estimator(method, n, file);
         d_estimator.prepare(*made);
     }
-    gr::thread::scoped_lock lock(d_setlock);
-    d_estimator.use(made);
-    d_method = method;
-    d_budget.allow(0, 0, 0, d_estimator.trained_steps());
-    d_model = model;
+    d_between.ask([&] {
+        d_estimator.use(made);
+        d_method = method;
+        d_budget.allow(0, 0, 0, d_estimator.trained_steps());
+        d_model = model;
+    });
 }
 
 void ofdm_channel_estimator_vcvc_impl::set_method(const std::string& method)
@@ -180,39 +181,35 @@ void ofdm_channel_estimator_vcvc_impl::set_noise_var(float noise_var)
     if (!std::isfinite(noise_var))
         throw std::invalid_argument("noise_var is " + std::to_string(noise_var) +
                                     ", use a variance, or -1 to estimate it");
-    gr::thread::scoped_lock lock(d_setlock);
-    d_estimator.set_noise_var(noise_var);
-    d_noise_var = noise_var;
+    d_between.ask([&] {
+        d_estimator.set_noise_var(noise_var);
+        d_noise_var = noise_var;
+    });
 }
 
 void ofdm_channel_estimator_vcvc_impl::set_compute_budget(bool on)
 {
-    gr::thread::scoped_lock lock(d_setlock);
-    d_budget.set_on(on);
+    d_between.ask([&] { d_budget.set_on(on); });
 }
 
 bool ofdm_channel_estimator_vcvc_impl::compute_budget() const
 {
-    gr::thread::scoped_lock lock(const_cast<ofdm_channel_estimator_vcvc_impl*>(this)->d_setlock);
-    return d_budget.on();
+    return d_between.ask([&] { return d_budget.on(); });
 }
 
 std::map<std::string, uint64_t> ofdm_channel_estimator_vcvc_impl::budget() const
 {
-    gr::thread::scoped_lock lock(const_cast<ofdm_channel_estimator_vcvc_impl*>(this)->d_setlock);
-    return budget_figures(d_budget);
+    return d_between.ask([&] { return budget_figures(d_budget); });
 }
 
 std::string ofdm_channel_estimator_vcvc_impl::method() const
 {
-    gr::thread::scoped_lock lock(const_cast<ofdm_channel_estimator_vcvc_impl*>(this)->d_setlock);
-    return d_method;
+    return d_between.ask([&] { return d_method; });
 }
 
 std::string ofdm_channel_estimator_vcvc_impl::model() const
 {
-    gr::thread::scoped_lock lock(const_cast<ofdm_channel_estimator_vcvc_impl*>(this)->d_setlock);
-    return d_model;
+    return d_between.ask([&] { return d_model; });
 }
 
 float ofdm_channel_estimator_vcvc_impl::noise_var() const

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include "between_calls.h"
 #include "dsp/preamble_estimator.h"
 #include "buffer_fill.h"
 #include "dsp/step_budget.h"
@@ -34,6 +35,7 @@ public:
     uint64_t invalid_frames() const override { return d_invalid; }
 
 private:
+    mutable between_calls d_between;
     void change(const std::string& method, const std::string& model);
     void move_tags(uint64_t first, uint64_t to);
     void announce(uint64_t item, const dsp::preamble_estimator::result& result);

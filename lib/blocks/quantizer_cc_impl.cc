@@ -35,7 +35,7 @@ int quantizer_cc_impl::work(int noutput_items,
                             gr_vector_const_void_star& input_items,
                             gr_vector_void_star& output_items)
 {
-    gr::thread::scoped_lock lock(d_setlock);
+    const between_calls::call here(d_between);
     d_quantizer.process(static_cast<const gr_complex*>(input_items[0]),
                         static_cast<gr_complex*>(output_items[0]),
                         noutput_items);
@@ -44,25 +44,22 @@ int quantizer_cc_impl::work(int noutput_items,
 
 void quantizer_cc_impl::set_bits(int bits)
 {
-    gr::thread::scoped_lock lock(d_setlock);
-    d_quantizer.set_bits(bits);
+    d_between.ask([&] { d_quantizer.set_bits(bits); });
 }
 
 void quantizer_cc_impl::set_full_scale(double full_scale)
 {
-    gr::thread::scoped_lock lock(d_setlock);
-    d_quantizer.set_full_scale(full_scale);
+    d_between.ask([&] { d_quantizer.set_full_scale(full_scale); });
 }
 
 void quantizer_cc_impl::set_dither(bool dither)
 {
-    gr::thread::scoped_lock lock(d_setlock);
-    d_quantizer.set_dither(dither);
+    d_between.ask([&] { d_quantizer.set_dither(dither); });
 }
 
-int quantizer_cc_impl::bits() const { return d_quantizer.bits(); }
-double quantizer_cc_impl::full_scale() const { return d_quantizer.full_scale(); }
-bool quantizer_cc_impl::dither() const { return d_quantizer.dither(); }
-uint64_t quantizer_cc_impl::clipped() const { return d_quantizer.clipped(); }
+int quantizer_cc_impl::bits() const { return d_between.ask([&] { return d_quantizer.bits(); }); }
+double quantizer_cc_impl::full_scale() const { return d_between.ask([&] { return d_quantizer.full_scale(); }); }
+bool quantizer_cc_impl::dither() const { return d_between.ask([&] { return d_quantizer.dither(); }); }
+uint64_t quantizer_cc_impl::clipped() const { return d_between.ask([&] { return d_quantizer.clipped(); }); }
 
 } // namespace gr::diffusion

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include "between_calls.h"
 #include "dsp/quantizer.h"
 #include <gnuradio/diffusion/quantizer_cc.h>
 
@@ -24,6 +25,7 @@ public:
     uint64_t clipped() const override;
 
 private:
+    mutable between_calls d_between;
     dsp::quantizer d_quantizer;
 };
 

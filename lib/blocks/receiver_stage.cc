@@ -35,21 +35,23 @@ receiver_stage::receiver_stage(const std::string& model, double noise_var, size_
     : d_logger(logger), d_guard(std::move(logger)), d_steps(check_steps(int(steps))), d_soft_bits(soft_bits)
 {
     check_noise_var(noise_var);
-    take(load(model, false), model);
+    auto receiver = load(model, d_steps, 0);
+    take(receiver, model);
     set_noise_var(noise_var);
 }
 
-std::unique_ptr<dsp::fitted_receiver> receiver_stage::load(const std::string& model, bool same_bits) const
+//! \param bits a symbol that it must have; 0: any
+std::unique_ptr<dsp::fitted_receiver> receiver_stage::load(const std::string& model, size_t steps, int bits) const
 {
-    auto next = std::make_unique<dsp::fitted_receiver>(engine::model::load(model), d_steps);
-    if (same_bits && next->bits_per_symbol() != d_receiver->bits_per_symbol())
+    auto next = std::make_unique<dsp::fitted_receiver>(engine::model::load(model), steps);
+    if (bits && next->bits_per_symbol() != bits)
         throw std::invalid_argument("model '" + model + "' has " + std::to_string(next->bits_per_symbol()) +
-                                    " bits a symbol, this flowgraph runs with " +
-                                    std::to_string(d_receiver->bits_per_symbol()));
+                                    " bits a symbol, this flowgraph runs with " + std::to_string(bits));
     return next;
 }
 
-void receiver_stage::take(std::unique_ptr<dsp::fitted_receiver> receiver, const std::string& model)
+//! Leaves the old receiver in \p receiver: the end of its table's thread is waited for where it is thrown away.
+void receiver_stage::take(std::unique_ptr<dsp::fitted_receiver>& receiver, const std::string& model)
 {
     if (receiver->path() == dsp::receiver_path::noise) { // it knows its level, unless told
         if (const double told = d_given > 0 ? d_given : d_tagged; told > 0)
@@ -66,14 +68,19 @@ void receiver_stage::take(std::unique_ptr<dsp::fitted_receiver> receiver, const 
     auto estimator = std::make_unique<dsp::noise_estimator>(receiver->law(), receiver->prior());
     if (d_receiver)
         d_without_table += d_receiver->without_table();
-    d_receiver = std::move(receiver);
+    d_receiver.swap(receiver);
     d_wanted = d_receiver->steps();
     d_estimator = std::move(estimator);
     d_guard.follow(*d_receiver);
     d_model = model;
 }
 
-void receiver_stage::set_model(const std::string& model, bool same_bits) { take(load(model, same_bits), model); }
+void receiver_stage::set_model(const std::string& model, bool same_bits)
+{
+    const auto [steps, bits] = ask([&] { return std::pair(d_steps, d_receiver->bits_per_symbol()); });
+    auto receiver = load(model, steps, same_bits ? bits : 0);
+    ask([&] { take(receiver, model); });
+}
 
 void receiver_stage::set_noise_var(double noise_var)
 {
@@ -304,10 +311,10 @@ void receiver_stage::command(const pmt::pmt_t& message, bool same_bits, dsp::ste
         d_refused++;
     try {
         if (has_model) {
-            auto next = load(model, same_bits);
+            auto next = load(model, d_steps, same_bits ? d_receiver->bits_per_symbol() : 0);
             if (has_fit)
                 next->set_state(fit);
-            take(std::move(next), model);
+            take(next, model);
         } else if (has_fit)
             set_fit(fit);
     } catch (const std::exception& e) {

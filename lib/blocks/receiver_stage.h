@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include "between_calls.h"
 #include "dsp/noise_estimator.h"
 #include "dsp/fitted_receiver.h"
 #include "dsp/step_budget.h"
@@ -19,10 +20,30 @@
 namespace gr::diffusion {
 
 /*! What denoiser_cc and soft_demapper_cf share: the receiver in use, where its noise level comes from, and
- * what messages and tags may do to it. The block holds its d_setlock around every call but ask_noise_var(). */
+ * what messages and tags may do to it. The block's thread keeps a `call` during its work; other threads go
+ * through ask(), set_model() and ask_noise_var(). */
 class receiver_stage
 {
 public:
+    class call
+    {
+    public:
+        explicit call(receiver_stage& stage) : d_call(stage.d_between) { stage.settle(); }
+
+    private:
+        const between_calls::call d_call;
+    };
+
+    //! \p f between two calls of work, see between_calls. What it uses of the stage is settled.
+    template <typename F>
+    auto ask(F&& f)
+    {
+        return d_between.ask([&] {
+            settle();
+            return f();
+        });
+    }
+
     //! In mode "exact": call set_mode() for another.
     receiver_stage(const std::string& model, double noise_var, size_t steps, gr::logger_ptr logger,
                    bool soft_bits = false);
@@ -34,13 +55,11 @@ public:
     //! A command message; \p budget: what its "compute_budget" switches, if the block has one. \p same_bits: refuse models of another number of bits a symbol.
     void command(const pmt::pmt_t& message, bool same_bits, dsp::step_budget* budget = nullptr);
 
+    //! From any thread: the file is read there.
     void set_model(const std::string& model, bool same_bits);
     void set_noise_var(double noise_var);
-    /*! As set_noise_var(), from any thread and without the block's lock, so that the block never waits for a caller
-     *  whom the system has put aside: the next process() or settle() takes it over. */
+    //! As set_noise_var(), from any thread and at once: the next call or ask() takes it over.
     void ask_noise_var(double noise_var);
-    //! Takes over what was asked for. The block calls it before anything else that it does under its lock.
-    void settle();
     void set_steps(int steps);
     //! \param wait for the table, before the flowgraph runs; in a running one it is made beside the stream
     void set_mode(const std::string& mode, bool wait = false);
@@ -73,15 +92,17 @@ public:
     uint64_t refused() const { return d_refused; }
 
 private:
+    void settle();
     void run(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n);
     void apply_tag(const gr::tag_t& tag);
     void apply_noise_var(double noise_var);
     void apply_shaping(const pmt::pmt_t& value);
     void take_prior(dsp::symbol_prior prior);
     void refuse(const std::string& why);
-    std::unique_ptr<dsp::fitted_receiver> load(const std::string& model, bool same_bits) const;
-    void take(std::unique_ptr<dsp::fitted_receiver> receiver, const std::string& model);
+    std::unique_ptr<dsp::fitted_receiver> load(const std::string& model, size_t steps, int bits) const;
+    void take(std::unique_ptr<dsp::fitted_receiver>& receiver, const std::string& model);
 
+    between_calls d_between;
     gr::logger_ptr d_logger;
     guard_stage d_guard;
     std::vector<std::pair<uint64_t, std::string>> d_marks;

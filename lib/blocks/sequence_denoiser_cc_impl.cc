@@ -95,7 +95,7 @@ int sequence_denoiser_cc_impl::work(int noutput_items,
                                     gr_vector_const_void_star& input_items,
                                     gr_vector_void_star& output_items)
 {
-    std::lock_guard<std::recursive_mutex> lock(d_lock);
+    const between_calls::call here(d_between);
     const auto* in = static_cast<const gr_complex*>(input_items[0]);
     auto* out = static_cast<gr_complex*>(output_items[0]);
     const size_t n = size_t(noutput_items);
@@ -120,8 +120,6 @@ int sequence_denoiser_cc_impl::work(int noutput_items,
     return noutput_items;
 }
 
-#define LOCKED std::lock_guard<std::recursive_mutex> lock(d_lock)
-
 void sequence_denoiser_cc_impl::set_model(const std::string& model)
 {
     auto net = load(model, longest);
@@ -129,19 +127,21 @@ void sequence_denoiser_cc_impl::set_model(const std::string& model)
         throw std::invalid_argument("model " + model + " looks " + std::to_string(net->margin()) +
                                     " samples around, this block was made for " + std::to_string(d_margin) +
                                     "; start it with that model");
-    LOCKED;
-    net->set_noise_var(d_noise_var / std::norm(d_gain));
-    d_net = std::move(net);
-    d_model = model;
+    d_between.ask([&] {
+        net->set_noise_var(d_noise_var / std::norm(d_gain));
+        d_net.swap(net);
+        d_model = model;
+    });
 }
 
 void sequence_denoiser_cc_impl::set_noise_var(double noise_var)
 {
     if (!(noise_var > 0 && std::isfinite(noise_var)))
         throw std::invalid_argument("noise_var is " + std::to_string(noise_var) + ", use a positive variance E|n|^2");
-    LOCKED;
-    d_noise_var = noise_var;
-    d_net->set_noise_var(d_noise_var / std::norm(d_gain));
+    d_between.ask([&] {
+        d_noise_var = noise_var;
+        d_net->set_noise_var(d_noise_var / std::norm(d_gain));
+    });
 }
 
 void sequence_denoiser_cc_impl::set_gain(std::complex<double> gain)
@@ -149,29 +149,25 @@ void sequence_denoiser_cc_impl::set_gain(std::complex<double> gain)
     if (!(std::norm(gain) > 1e-24 && std::norm(gain) < 1e24))
         throw std::invalid_argument("gain is " + std::to_string(gain.real()) + " + " + std::to_string(gain.imag()) +
                                     "j, use one of magnitude 1e-12 to 1e12");
-    LOCKED;
-    d_gain = gain;
-    d_net->set_noise_var(d_noise_var / std::norm(d_gain));
+    d_between.ask([&] {
+        d_gain = gain;
+        d_net->set_noise_var(d_noise_var / std::norm(d_gain));
+    });
 }
 
 std::string sequence_denoiser_cc_impl::model() const
 {
-    LOCKED;
-    return d_model;
+    return d_between.ask([&] { return d_model; });
 }
 
 double sequence_denoiser_cc_impl::noise_var() const
 {
-    LOCKED;
-    return d_noise_var;
+    return d_between.ask([&] { return d_noise_var; });
 }
 
 std::complex<double> sequence_denoiser_cc_impl::gain() const
 {
-    LOCKED;
-    return d_gain;
+    return d_between.ask([&] { return d_gain; });
 }
-
-#undef LOCKED
 
 } // namespace gr::diffusion

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include "between_calls.h"
 #include "engine/sequence_net.h"
 #include <gnuradio/diffusion/sequence_denoiser_cc.h>
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 namespace gr::diffusion {
@@ -36,7 +36,7 @@ private:
     void command(const std::string& key, const pmt::pmt_t& value);
     void run(const gr_complex* in, size_t n, gr_complex* out);
 
-    mutable std::recursive_mutex d_lock; // of all below; commands call setters
+    mutable between_calls d_between; // all below belongs to the block's thread
     std::string d_model;
     std::unique_ptr<engine::sequence_net> d_net;
     unsigned d_margin;

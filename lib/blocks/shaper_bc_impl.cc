@@ -124,7 +124,7 @@ int shaper_bc_impl::general_work(int noutput_items,
     auto* out = static_cast<gr_complex*>(output_items[0]);
     const size_t available = size_t(ninput_items[0]), room = size_t(noutput_items);
     size_t used = 0, made = 0;
-    gr::thread::scoped_lock lock(d_mutex);
+    const between_calls::call here(d_between);
     while (true) {
         if (!d_sending) {
             if (used == available)
@@ -155,17 +155,17 @@ int shaper_bc_impl::general_work(int noutput_items,
 
 uint32_t shaper_bc_impl::index() const
 {
-    return locked([this] { return d_state.link()->index; });
+    return d_between.ask([this] { return d_state.link()->index; });
 }
 
 double shaper_bc_impl::rate() const
 {
-    return locked([this] { return d_state.link()->code.rate(); });
+    return d_between.ask([this] { return d_state.link()->code.rate(); });
 }
 
 uint64_t shaper_bc_impl::blocks() const
 {
-    return locked([this] { return d_blocks; });
+    return d_between.ask([this] { return d_blocks; });
 }
 
 } // namespace gr::diffusion

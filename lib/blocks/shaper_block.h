@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include "between_calls.h"
 #include "shaper_link_state.h"
 #include <gnuradio/block.h>
-#include <gnuradio/thread/thread.h>
 #include <string>
 #include <vector>
 
 namespace gr::diffusion {
 
-/*! What shaper_bc and deshaper_cb share as blocks: the link state behind a lock, its setters, and port "cmd" for
+/*! What shaper_bc and deshaper_cb share as blocks: the link state, its setters, and port "cmd" for
  * them. \tparam interface the public class, which derives from gr::block */
 template <class interface>
 class shaper_block : public interface
@@ -17,17 +17,15 @@ class shaper_block : public interface
 public:
     void set_snr_db(double snr_db) override
     {
-        gr::thread::scoped_lock lock(d_mutex);
-        d_state.set_snr_db(snr_db);
+        d_between.ask([&] { d_state.set_snr_db(snr_db); });
     }
 
     void set_hardware(int adc_bits, double phase_noise_deg) override
     {
-        gr::thread::scoped_lock lock(d_mutex);
-        d_state.set_hardware(adc_bits, phase_noise_deg);
+        d_between.ask([&] { d_state.set_hardware(adc_bits, phase_noise_deg); });
     }
 
-    double snr_db() const override { return locked([this] { return d_state.snr_db(); }); }
+    double snr_db() const override { return d_between.ask([this] { return d_state.snr_db(); }); }
 
 protected:
     shaper_block(const std::string& model, double snr_db, int block_length, int adc_bits, double phase_noise_deg,
@@ -40,22 +38,13 @@ protected:
         this->message_port_register_in(pmt::mp("cmd"));
         this->set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
             for_each_setting(this->d_logger, message, [this](const std::string& key, const pmt::pmt_t& value) {
-                gr::thread::scoped_lock lock(d_mutex);
-                d_state.command(key, value);
+                d_between.ask([&] { d_state.command(key, value); });
             });
         });
     }
 
-    //! What read() returns, read under the lock.
-    template <class function>
-    auto locked(function read) const
-    {
-        gr::thread::scoped_lock lock(d_mutex);
-        return read();
-    }
-
     shaper_link_state d_state;
-    mutable gr::thread::mutex d_mutex;
+    mutable between_calls d_between;
     std::vector<uint8_t> d_bits, d_indices; // of one block
 };
 

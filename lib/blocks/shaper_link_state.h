@@ -8,7 +8,7 @@
 namespace gr::diffusion {
 
 /*! What shaper_bc and deshaper_cb have in common: a shaper model and the link state set by the user. Not
- * locked: the block holds its d_setlock around every call. */
+ * locked: the block uses it in calls of work and between them only. */
 class shaper_link_state
 {
 public:

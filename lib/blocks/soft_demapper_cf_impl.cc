@@ -25,9 +25,7 @@ soft_demapper_cf_impl::soft_demapper_cf_impl(const std::string& model, double no
     d_stage.guard().set_listener([this](const pmt::pmt_t& m) { message_port_pub(pmt::mp("guard"), m); });
     message_port_register_in(pmt::mp("cmd"));
     set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
-        gr::thread::scoped_lock lock(d_setlock);
-        d_stage.settle();
-        d_stage.command(message, true);
+        d_stage.ask([&] { d_stage.command(message, true); });
     });
 }
 
@@ -35,8 +33,7 @@ int soft_demapper_cf_impl::work(int noutput_items,
                                 gr_vector_const_void_star& input_items,
                                 gr_vector_void_star& output_items)
 {
-    gr::thread::scoped_lock lock(d_setlock);
-    d_stage.settle();
+    const receiver_stage::call here(d_stage);
     const int symbols = noutput_items / int(interpolation());
     get_tags_in_window(d_tags, 0, 0, symbols);
     d_stage.process(static_cast<const gr_complex*>(input_items[0]),
@@ -50,13 +47,8 @@ int soft_demapper_cf_impl::work(int noutput_items,
     return symbols * int(interpolation());
 }
 
-#define LOCKED                                                                   \
-    gr::thread::scoped_lock lock(const_cast<soft_demapper_cf_impl*>(this)->d_setlock); \
-    const_cast<soft_demapper_cf_impl*>(this)->d_stage.settle()
-
 void soft_demapper_cf_impl::set_model(const std::string& model)
 {
-    LOCKED;
     d_stage.set_model(model, true);
 }
 
@@ -64,94 +56,77 @@ void soft_demapper_cf_impl::set_noise_var(double noise_var) { d_stage.ask_noise_
 
 void soft_demapper_cf_impl::set_mode(const std::string& mode)
 {
-    LOCKED;
-    d_stage.set_mode(mode);
+    d_stage.ask([&] { d_stage.set_mode(mode); });
 }
 
 std::string soft_demapper_cf_impl::mode() const
 {
-    LOCKED;
-    return d_stage.mode();
+    return d_stage.ask([&] { return d_stage.mode(); });
 }
 
 bool soft_demapper_cf_impl::uses_table() const
 {
-    LOCKED;
-    return d_stage.receiver().uses_table();
+    return d_stage.ask([&] { return d_stage.receiver().uses_table(); });
 }
 
 uint64_t soft_demapper_cf_impl::without_table() const
 {
-    LOCKED;
-    return d_stage.without_table();
+    return d_stage.ask([&] { return d_stage.without_table(); });
 }
 
 void soft_demapper_cf_impl::set_prior(const std::vector<double>& pmf)
 {
-    LOCKED;
-    d_stage.set_prior(pmf);
+    d_stage.ask([&] { d_stage.set_prior(pmf); });
 }
 
 void soft_demapper_cf_impl::set_shaper(const std::string& model)
 {
-    LOCKED;
-    d_stage.set_shaper(model);
+    d_stage.ask([&] { d_stage.set_shaper(model); });
 }
 
 void soft_demapper_cf_impl::set_fit(const std::vector<double>& state)
 {
-    LOCKED;
-    d_stage.set_fit(state);
+    d_stage.ask([&] { d_stage.set_fit(state); });
 }
 
 std::string soft_demapper_cf_impl::model() const
 {
-    LOCKED;
-    return d_stage.model();
+    return d_stage.ask([&] { return d_stage.model(); });
 }
 
 int soft_demapper_cf_impl::bits_per_symbol() const
 {
-    LOCKED;
-    return d_stage.receiver().bits_per_symbol();
+    return d_stage.ask([&] { return d_stage.receiver().bits_per_symbol(); });
 }
 
 double soft_demapper_cf_impl::noise_var() const
 {
-    LOCKED;
-    return d_stage.noise_var();
+    return d_stage.ask([&] { return d_stage.noise_var(); });
 }
 
 std::string soft_demapper_cf_impl::noise_source() const
 {
-    LOCKED;
-    return d_stage.noise_source();
+    return d_stage.ask([&] { return d_stage.noise_source(); });
 }
 
 bool soft_demapper_cf_impl::fitted() const
 {
-    LOCKED;
-    return d_stage.receiver().law().fitted();
+    return d_stage.ask([&] { return d_stage.receiver().law().fitted(); });
 }
 
 void soft_demapper_cf_impl::set_guard(bool on)
 {
-    LOCKED;
-    d_stage.guard().set_on(on);
+    d_stage.ask([&] { d_stage.guard().set_on(on); });
 }
 
 bool soft_demapper_cf_impl::guard() const
 {
-    LOCKED;
-    return d_stage.guard().on();
+    return d_stage.ask([&] { return d_stage.guard().on(); });
 }
 
 std::string soft_demapper_cf_impl::guard_reason() const
 {
-    LOCKED;
-    return d_stage.guard().reason();
+    return d_stage.ask([&] { return d_stage.guard().reason(); });
 }
-
-#undef LOCKED
 
 } // namespace gr::diffusion

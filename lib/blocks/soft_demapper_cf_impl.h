@@ -39,7 +39,7 @@ public:
     uint64_t guarded_symbols() const override { return d_stage.guard().guarded(); }
 
 private:
-    receiver_stage d_stage;
+    mutable receiver_stage d_stage; // getters ask it, too
     std::vector<gr::tag_t> d_tags;
 };
 

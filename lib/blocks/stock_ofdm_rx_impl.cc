@@ -112,15 +112,16 @@ stock_ofdm_rx_impl::stock_ofdm_rx_impl(const dsp::stock_settings& settings,
 
 void stock_ofdm_rx_impl::set_channel_stage(const std::string& name, const std::string& model)
 {
-    // A model takes time to load, so the stage is built before the lock that work needs.
+    // A model takes time to load, so the stage is built in the caller's thread.
     const auto& g = d_receiver.demodulator().geometry();
     if (name != "diffusion" && !model.empty() && model != d_estimator_model)
         dsp::make_channel_stage("diffusion", g.fft_len, g.cp_len, model); // refused when it is named
     auto stage = dsp::make_channel_stage(name, g.fft_len, g.cp_len, model);
-    gr::thread::scoped_lock lock(d_setlock);
-    d_receiver.demodulator().set_estimator(std::move(stage));
-    d_estimator = name;
-    d_estimator_model = model;
+    d_between.ask([&] {
+        d_receiver.demodulator().set_estimator(std::move(stage));
+        d_estimator = name;
+        d_estimator_model = model;
+    });
 }
 
 void stock_ofdm_rx_impl::set_demapper_stage(const std::string& name, const std::string& model)
@@ -128,57 +129,53 @@ void stock_ofdm_rx_impl::set_demapper_stage(const std::string& name, const std::
     if (name != "diffusion" && !model.empty() && model != d_demapper_model)
         dsp::make_demapper_stage("diffusion", model);
     auto stage = dsp::make_demapper_stage(name, model);
-    gr::thread::scoped_lock lock(d_setlock);
-    d_receiver.demodulator().set_demapper(std::move(stage));
-    d_demapper = name;
-    d_demapper_model = model;
+    d_between.ask([&] {
+        d_receiver.demodulator().set_demapper(std::move(stage));
+        d_demapper = name;
+        d_demapper_model = model;
+    });
 }
 
 void stock_ofdm_rx_impl::set_max_passes(int passes)
 {
     if (passes < 0 || passes > 16)
         throw std::invalid_argument("ofdm_rx: max_passes is " + std::to_string(passes) + ", use 0 to 16");
-    gr::thread::scoped_lock lock(d_setlock);
-    d_receiver.demodulator().set_max_passes(passes);
+    d_between.ask([&] { d_receiver.demodulator().set_max_passes(passes); });
 }
 
 std::map<std::string, uint64_t> stock_ofdm_rx_impl::counters() const
 {
-    gr::thread::scoped_lock lock(const_cast<stock_ofdm_rx_impl*>(this)->d_setlock);
-    const auto& c = d_receiver.counters();
-    return { { "detected", c.detected },             { "ok", c.ok },
-             { "header_failed", c.header_failed },   { "payload_failed", c.payload_failed },
-             { "truncated", c.truncated },           { "bad_samples", d_receiver.sync().bad_samples() } };
+    const auto [c, bad] = d_between.ask([&] {
+        return std::pair(d_receiver.counters(), d_receiver.sync().bad_samples());
+    });
+    return { { "detected", c.detected },           { "ok", c.ok },
+             { "header_failed", c.header_failed }, { "payload_failed", c.payload_failed },
+             { "truncated", c.truncated },         { "bad_samples", bad } };
 }
 
 void stock_ofdm_rx_impl::set_compute_budget(bool on)
 {
-    gr::thread::scoped_lock lock(d_setlock);
-    d_budget.set_on(on);
+    d_between.ask([&] { d_budget.set_on(on); });
 }
 
 bool stock_ofdm_rx_impl::compute_budget() const
 {
-    gr::thread::scoped_lock lock(const_cast<stock_ofdm_rx_impl*>(this)->d_setlock);
-    return d_budget.on();
+    return d_between.ask([&] { return d_budget.on(); });
 }
 
 std::map<std::string, uint64_t> stock_ofdm_rx_impl::budget() const
 {
-    gr::thread::scoped_lock lock(const_cast<stock_ofdm_rx_impl*>(this)->d_setlock);
-    return budget_figures(d_budget);
+    return d_between.ask([&] { return budget_figures(d_budget); });
 }
 
 std::string stock_ofdm_rx_impl::estimator() const
 {
-    gr::thread::scoped_lock lock(const_cast<stock_ofdm_rx_impl*>(this)->d_setlock);
-    return d_estimator;
+    return d_between.ask([&] { return d_estimator; });
 }
 
 std::string stock_ofdm_rx_impl::demapper() const
 {
-    gr::thread::scoped_lock lock(const_cast<stock_ofdm_rx_impl*>(this)->d_setlock);
-    return d_demapper;
+    return d_between.ask([&] { return d_demapper; });
 }
 
 bool stock_ofdm_rx_impl::input_done() { return detail() && detail()->input(0)->done(); }
@@ -232,7 +229,7 @@ void stock_ofdm_rx_impl::receive(const gr_complex* in, int n, bool flush)
     d_frames.clear();
     const uint64_t origin = d_origin;
     {
-        gr::thread::scoped_lock lock(d_setlock);
+        const between_calls::call here(d_between);
         const size_t before = d_frames.size();
         auto& stage = d_receiver.demodulator().estimator();
         stage.set_steps(allowed_steps(d_budget, d_watch, detail(), stage.trained_steps()));

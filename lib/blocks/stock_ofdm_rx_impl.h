@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include "between_calls.h"
 #include "dsp/stock_receiver.h"
 #include "buffer_fill.h"
 #include "dsp/step_budget.h"
@@ -40,6 +41,7 @@ public:
     std::map<std::string, uint64_t> counters() const override;
 
 private:
+    mutable between_calls d_between;
     struct output {
         std::vector<uint8_t> items; // of either port, as bytes
         size_t at = 0;              // items that are out

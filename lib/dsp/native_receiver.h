@@ -24,6 +24,7 @@ public:
     explicit native_receiver(const native_settings& settings = {}, const sync_settings& sync = {});
 
     native_demodulator& demodulator() { return d_demodulator; }
+    const native_demodulator& demodulator() const { return d_demodulator; }
     const native_format& format() const { return d_demodulator.format(); }
 
     void process(const std::complex<float>* in, size_t n, std::vector<native_frame>& frames);
