@@ -26,6 +26,7 @@ def measure_blocks(quick, seed):
                  [False] * (2 if quick else 4)]
         results[name] = {"msym_per_s": float(np.median(rates)) / 1e6}
     results.update(measure_shaper(quick, rng))
+    results.update(measure_shaping_blocks(quick, rng))
     return results
 
 
@@ -40,6 +41,37 @@ def measure_shaper(quick, rng):
                           "shaper decode, ps-qam64": lambda: shaper.decode(symbols, state)},
                          3 if quick else 5)
     return {name: {"msym_per_s": len(symbols) / float(np.median(t)) / 1e6} for name, t in times.items()}
+
+
+def measure_shaping_blocks(quick, rng):
+    """shaper_bc and deshaper_cb with both matchers, 64-QAM at 15 dB, by the symbols of a block."""
+    from gnuradio import blocks, diffusion
+    bits, results = rng.integers(0, 2, 1 << 18, dtype=np.uint8), {}
+    for length in (1024,) if quick else (64, 1024):
+        for matcher in ("ccdm", "ess"):
+            def shaper(length=length, matcher=matcher):
+                return diffusion.shaper_bc("ps-qam64", 15.0, length, matcher=matcher)
+
+            def deshaper(length=length, matcher=matcher):
+                return diffusion.deshaper_cb("ps-qam64", 15.0, length, matcher=matcher)
+
+            sink = blocks.vector_sink_c()
+            run_chain(blocks.vector_source_b(bits.tolist()), shaper(), sink)
+            symbols, times = np.array(sink.data(), np.complex64), 2 if quick else 5
+            per_symbol = shaper().rate()
+            into = [rate(shaper(), bits, 1, quick) / per_symbol for _ in range(times)]
+            back = [rate(deshaper(), symbols, 1, quick) for _ in range(times)]
+            for name, rates in (("shaper_bc", into), ("deshaper_cb", back)):
+                key = f"{name} {matcher}, blocks of {length}"
+                results[key] = {"msym_per_s": float(np.median(rates)) / 1e6}
+    return results
+
+
+def run_chain(*parts):
+    from gnuradio import gr
+    tb = gr.top_block()
+    tb.connect(*parts)
+    tb.run()
 
 
 def block_or_new(make, block, first):
@@ -58,8 +90,9 @@ def rate(block, y, vector, quick):
 def cpu_of_run(block, y, vector, n):
     from gnuradio import blocks, gr
     tb = gr.top_block()
-    source = blocks.vector_source_c(np.resize(y, len(y) // vector * vector), True, vector)
-    head = blocks.head(8 * vector, max(1, n // vector))
+    make = blocks.vector_source_b if y.dtype == np.uint8 else blocks.vector_source_c
+    source = make(np.resize(y, len(y) // vector * vector), True, vector)
+    head = blocks.head(y.itemsize * vector, max(1, n // vector))
     outputs = block.output_signature()
     sinks = [blocks.null_sink(outputs.sizeof_stream_item(i)) for i in range(max(1, outputs.min_streams()))]
     tb.connect(source, head, block)
