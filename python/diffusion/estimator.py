@@ -48,7 +48,10 @@ class Estimator:
                 f"model '{model}' is for the task '{loaded.task}', an Estimator needs one for 'estimator'"
             )
         description = loaded.description
-        self.kind = description.get("channel", {}).get("kind", "ofdm")
+        channel = description.get("channel", {})
+        self.kind = channel.get("kind", "ofdm") if isinstance(channel, dict) else None
+        if self.kind not in ("ofdm", "mimo"):
+            raise ValueError(f"{loaded.path}: its channel is {channel!r}, an Estimator knows the kinds ofdm and mimo")
         self.name = loaded.name
         self.path = loaded.path
         if self.kind == "mimo":

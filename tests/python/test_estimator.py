@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from gnuradio import diffusion
+from gnuradio.diffusion import model_file
 
 PILOTS = np.arange(0, 64, 4)
 
@@ -35,3 +36,11 @@ def test_contract(est, frames, noise_var):
 def test_bad_input_is_named(est, call, error, message):
     with pytest.raises(error, match=message):
         call(est)
+
+
+@pytest.mark.parametrize("channel", [3, "ofdm", {"kind": "optical"}])
+def test_a_file_of_an_unknown_channel_is_refused(channel, tmp_path):
+    path = tmp_path / "odd.safetensors"
+    model_file.write_copy(diffusion.model_path("ce-ofdm64-fast"), path, {"channel": channel})
+    with pytest.raises(ValueError, match="channel"):
+        diffusion.Estimator(path)
