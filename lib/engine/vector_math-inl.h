@@ -24,6 +24,7 @@ constexpr size_t L = hn::MaxLanes(D());
 
 HWY_INLINE V C(float x) { return hn::Set(D(), x); }
 
+#undef GR_DIFFUSION_LOOK_UP // of the target before
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
 #define GR_DIFFUSION_LOOK_UP 1 // 16 floats are looked up by one instruction
 #else
