@@ -66,6 +66,7 @@ native_frame native_demodulator::front(const cf* y, const sync_frame& sync)
     const double power = std::max(sync.power, 1e-30);
     w.noise_var = w.first_noise = std::max(sync.noise_var, 1e-6 * power) / n_over_used;
     w.moving = false;
+    w.own.clear();
     w.doubt.clear();
     w.phase.assign(symbols, 0);
     w.phase_var.assign(symbols, 0);
@@ -134,10 +135,21 @@ void native_demodulator::payload(const cf* y, native_frame& frame)
     // A frame that arrived needs no further round.
     for (int round = 0; round < rounds && !frame.payload_ok && !posterior.empty(); round++) {
         frame.rounds = round + 1;
+        const std::vector<float> before = frame.llr;
         believe(frame, posterior);
-        refine(frame, symbols);
+        refine(frame, symbols, true);
         equalise(frame, front_symbols, count, frame.symbols, frame.symbol_noise);
         demap(frame);
+        if (w.moving) {
+            // Where much is still guessed: once more with what the code said and what the symbols say now,
+            // before the decoder is asked again.
+            for (size_t i = 0; i < std::min(posterior.size(), before.size()); i++)
+                posterior[i] += frame.llr[i] - before[i];
+            believe(frame, posterior);
+            refine(frame, symbols, false);
+            equalise(frame, front_symbols, count, frame.symbols, frame.symbol_noise);
+            demap(frame);
+        }
         decode(frame, round + 1 < rounds ? &posterior : nullptr);
     }
 

@@ -88,7 +88,7 @@ private:
     void demap(native_frame& frame);
     void decode(native_frame& frame, std::vector<float>* posterior);
     void believe(const native_frame& frame, const std::vector<float>& posterior);
-    void refine(native_frame& frame, size_t symbols);
+    void refine(native_frame& frame, size_t symbols, bool motion);
     void moving_header(native_frame& frame);
     bool track_channel(native_frame& frame, size_t symbols);
     double late_residual(size_t symbols) const;

@@ -53,8 +53,9 @@ std::vector<double> native_demodulator::delays(size_t symbols)
     const int n = d_format.geometry().fft_len;
     double power = 0, whole = 0;
     const auto knows = d_estimator->knows();
-    channel_estimate first;
-    if (knows == channel_stage::delays::frame) {
+    const bool frames_own = knows == channel_stage::delays::frame;
+    if (frames_own && w.own.empty()) { // the preamble says the same whenever it is asked
+        channel_estimate first;
         std::swap(first, w.channel);
         const bool moving = w.moving;
         w.moving = false;
@@ -63,6 +64,18 @@ std::vector<double> native_demodulator::delays(size_t symbols)
         w.observation.learn = true;
         w.moving = moving;
         std::swap(first, w.channel);
+        w.own.resize(taps);
+        double sum = 0;
+        for (size_t l = 0; l < taps; l++) {
+            cd tap = 0;
+            for (int i = 0; i < n; i++)
+                tap += cd(first.h[size_t(i)]) *
+                       std::polar(1.0, 2 * M_PI * double(((i - n / 2) * long(l)) % n) / n);
+            w.own[l] = std::norm(tap);
+            sum += w.own[l];
+        }
+        for (double& p : w.own)
+            p /= std::max(sum, 1e-30);
     }
     // Of all that is known: the preamble alone may be in a fade. Where it moves its noise is overestimated.
     double energy = 0;
@@ -79,20 +92,8 @@ std::vector<double> native_demodulator::delays(size_t symbols)
     std::vector<double> profile(taps, 1.0 / double(taps));
     if (knows != channel_stage::delays::none && !d_profile.empty())
         profile = d_profile;
-    if (knows == channel_stage::delays::frame) {
-        std::vector<double> own(taps);
-        double sum = 0;
-        for (size_t l = 0; l < taps; l++) {
-            cd tap = 0;
-            for (int i = 0; i < n; i++)
-                tap += cd(first.h[size_t(i)]) *
-                       std::polar(1.0, 2 * M_PI * double(((i - n / 2) * long(l)) % n) / n);
-            own[l] = std::norm(tap);
-            sum += own[l];
-        }
-        for (size_t l = 0; l < taps; l++)
-            profile[l] = (1 - own_share) * profile[l] + own_share * own[l] / std::max(sum, 1e-30);
-    }
+    for (size_t l = 0; l < taps && frames_own; l++)
+        profile[l] = (1 - own_share) * profile[l] + own_share * w.own[l];
     for (double& p : profile)
         p = std::max(p, 1e-3 / double(taps)) * power;
     return profile;

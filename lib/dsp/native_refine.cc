@@ -74,8 +74,8 @@ void native_demodulator::believe(const native_frame& frame, const std::vector<fl
     }
 }
 
-//! Channel and phases with what the decoder believes.
-void native_demodulator::refine(native_frame& frame, size_t symbols)
+//! Channel and phases with what the decoder believes; of a moving channel its motion too, or not.
+void native_demodulator::refine(native_frame& frame, size_t symbols, bool motion)
 {
     auto& w = *d_work;
     if (w.moving) {
@@ -85,8 +85,10 @@ void native_demodulator::refine(native_frame& frame, size_t symbols)
         if (d_estimator->knows() != channel_stage::delays::none)
             for (size_t l = 0; l < profile.size(); l++)
                 profile[l] = 0.5 * (profile[l] + d_tracker.powers()[l]);
-        observe(symbols, noise_var);
-        d_motion = likely_motion(profile);
+        if (motion) {
+            observe(symbols, noise_var);
+            d_motion = likely_motion(profile);
+        }
         track(profile, d_motion, symbols);
         frame.doppler = d_motion.doppler;
         return;

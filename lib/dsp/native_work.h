@@ -27,6 +27,7 @@ struct native_demodulator::work {
     std::vector<double> energy;
     channel_observation observation;
     channel_estimate channel;
+    std::vector<double> own;     // powers of the delays of this frame's preamble, sum 1; empty: not yet known
     bool moving = false;         // then the channel has a value for each symbol:
     std::vector<cf> h;           // symbols x fft_len
     std::vector<float> error;
