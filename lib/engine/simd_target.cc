@@ -8,6 +8,7 @@ namespace gr::diffusion::engine {
 
 void choose_simd_target()
 {
+#if HWY_TARGETS & (HWY_TARGETS - 1) // else there is one instruction set in this build
     static const bool done = [] {
         const char* wanted = std::getenv("GR_DIFFUSION_SIMD");
         if (!wanted || !*wanted)
@@ -24,6 +25,7 @@ void choose_simd_target()
         return true;
     }();
     (void)done;
+#endif
 }
 
 } // namespace gr::diffusion::engine

@@ -138,8 +138,10 @@ struct tabulated_receiver::impl {
     void run_exact(const cf* y, cf* x_hat, float* llr, size_t n)
     {
         const size_t bits = exact.get_model().bits_per_symbol();
-        for (size_t i = 0; i < n && !stopping; i += part)
+        for (size_t i = 0; i < n && !stopping; i += part) {
+            std::this_thread::yield(); // a stream waits some microseconds for this core, not a time slice
             exact.process(y + i, x_hat ? x_hat + i : nullptr, llr ? llr + i * bits : nullptr, std::min(part, n - i));
+        }
     }
 
     void fill(map_table& t, size_t nodes, double extent)

@@ -206,6 +206,9 @@ BOOST_AUTO_TEST_CASE(posteriors_and_bit_ratios)
 // All of the above again with each instruction set that this machine has.
 BOOST_AUTO_TEST_CASE(every_simd_target)
 {
+#ifdef __aarch64__
+    BOOST_TEST(std::string(kernels().target) == "NEON");
+#endif
     const char* chosen = std::getenv("GR_DIFFUSION_SIMD");
     if (chosen) {
         BOOST_TEST_MESSAGE("asked for " << chosen << ", runs " << kernels().target);
