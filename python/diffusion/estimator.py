@@ -51,7 +51,8 @@ class Estimator:
         channel = description.get("channel", {})
         self.kind = channel.get("kind", "ofdm") if isinstance(channel, dict) else None
         if self.kind not in ("ofdm", "mimo"):
-            raise ValueError(f"{loaded.path}: its channel is {channel!r}, an Estimator knows the kinds ofdm and mimo")
+            raise ValueError(f"{loaded.path}: its channel is {channel!r}, an Estimator knows the kinds ofdm "
+                             "and mimo")
         self.name = loaded.name
         self.path = loaded.path
         if self.kind == "mimo":

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Setters and getters of blocks that never rest: source and sink at full speed, the block the slowest of the three.
-Time is counted in items that passed meanwhile, so that a slow machine changes nothing."""
+"""Setters and getters of blocks that never rest: source and sink at full speed, the block the slowest of the
+three. Time is counted in items that passed meanwhile, so that a slow machine changes nothing."""
 import threading
 import time
 
@@ -10,7 +10,8 @@ from gnuradio import blocks, diffusion, gr
 
 BATCH = 256      # items a call
 ROUNDS = 25      # questions and settings
-ENOUGH = 20_000  # calls in all those rounds, that is 400 each; waiting for the block's lock takes many thousands
+# calls in all those rounds, that is 400 each; waiting for the block's lock takes many thousands
+ENOUGH = 20_000
 
 
 def samples(n, seed=1):
@@ -21,7 +22,8 @@ def chanest():
     rng = np.random.default_rng(1)
     first = np.sqrt(2) * (2 * rng.integers(0, 2, 64) - 1.0) * (np.arange(64) % 2 == 0)
     second = 2 * rng.integers(0, 2, 64) - 1.0
-    return diffusion.ofdm_channel_estimator_vcvc("ce-ofdm64-fast", first.astype(complex), second.astype(complex), 1)
+    return diffusion.ofdm_channel_estimator_vcvc("ce-ofdm64-fast", first.astype(complex),
+                                                 second.astype(complex), 1)
 
 
 def mimo():
@@ -41,7 +43,8 @@ CASES = {
                              lambda b, i: b.set_gain(1 + i % 2), lambda b: b.gain(), lambda i: 1 + i % 2),
     "ofdm_channel_estimator_vcvc": (chanest, 64, lambda b, i: b.set_method(("lmmse", "diffusion")[i % 2]),
                                     lambda b: b.method(), lambda i: ("lmmse", "diffusion")[i % 2]),
-    "mimo_channel_estimator": (mimo, 64, lambda b, i: b.set_noise_var(0.01 * (1 + i % 2)), lambda b: b.method(),
+    "mimo_channel_estimator": (mimo, 64, lambda b, i: b.set_noise_var(0.01 * (1 + i % 2)),
+                               lambda b: b.method(),
                                lambda i: "diffusion"),
     "impairments_cc": (lambda: diffusion.impairments_cc("harsh"), 1,
                        lambda b, i: b.set("kappa_tx", 0.01 * (1 + i % 2)), lambda b: b.get("kappa_tx"),
@@ -89,7 +92,8 @@ def test_wrong_settings_of_a_busy_block_come_back():
     try:
         while block.symbols() == 0:
             time.sleep(0.001)
-        for wrong in (lambda: block.set_steps(-3), lambda: block.set_mode("quick"), lambda: block.set_model("rx-none")):
+        for wrong in (lambda: block.set_steps(-3), lambda: block.set_mode("quick"),
+                      lambda: block.set_model("rx-none")):
             with pytest.raises(ValueError):
                 wrong()
         before = block.symbols()

@@ -38,7 +38,8 @@ def test_matcher_has_a_rate_both_ways():
 
 def test_both_matchers_have_rates_in_blocks():
     rates = blocks.measure_shaping_blocks(True, np.random.default_rng(1))
-    assert set(rates) == {f"{b} {m}, blocks of 1024" for b in ("shaper_bc", "deshaper_cb") for m in ("ccdm", "ess")}
+    assert set(rates) == {f"{b} {m}, blocks of 1024" for b in ("shaper_bc", "deshaper_cb")
+                          for m in ("ccdm", "ess")}
     assert all(r["msym_per_s"] > 0 for r in rates.values())
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shaper, its baselines and its models: rates against closed forms and bounds, bits back, the law generated."""
+"""Shaper, its baselines and its models: rates against closed forms and bounds, bits back, the law
+generated."""
 import subprocess
 import sys
 
@@ -94,7 +95,8 @@ def test_impaired_law_matches_simulation():
     adc = diffusion.quantizer(bits, 1 + 1.5 * sigma)
     q = adc(y.astype(np.complex64))
     step = 2 * (1 + 1.5 * sigma) / 2 ** bits
-    cell = (np.round(q.real / step - 0.5).astype(int) + 2 ** (bits - 1), np.round(q.imag / step - 0.5).astype(int) + 2 ** (bits - 1))
+    cell = (np.round(q.real / step - 0.5).astype(int) + 2 ** (bits - 1),
+            np.round(q.imag / step - 0.5).astype(int) + 2 ** (bits - 1))
     # The law of every point by rotation of the first quadrant's.
     law, _ = link.laws(drive)
     law = law.reshape(len(link.first), 16, 16)
@@ -126,7 +128,8 @@ def test_constellation_and_pmf(shaper):
 
 
 def test_pmf_is_at_the_optimum(shaper):
-    """All 301 SNRs the shipped models are promised for: quick, as the optimum's bound says when it is reached."""
+    """All 301 SNRs the shipped models are promised for: quick, as the optimum's bound says when it is
+    reached."""
     levels = square_grid.rail_levels(2 ** (BITS[shaper.name] // 2))
     for snr in np.arange(-50, 251) / 10:
         mi = baseline.mi_awgn_square(levels, shaper.pmf(snr).reshape(levels.size, -1), snr)
@@ -138,7 +141,8 @@ def test_pmf_is_at_the_optimum(shaper):
 
 
 # 3 bits between 12 and 17 dB is where the best drive jumps from one of its two maxima to the other.
-@pytest.mark.parametrize("snr, phase, bits", [(15, 3, 4), (20, 0, 3), (20, 6, 5), (12, 3, 6), (15, 0, 3), (16.3, 1.5, 3),
+@pytest.mark.parametrize("snr, phase, bits", [(15, 3, 4), (20, 0, 3), (20, 6, 5), (12, 3, 6), (15, 0, 3),
+                                              (16.3, 1.5, 3),
                                               (13.2, 4.5, 3)])
 def test_hardware_pmf_is_near_the_optimum_and_beats_maxwell_boltzmann(snr, phase, bits):
     shaper, link = diffusion.Shaper("ps-qam64"), ImpairedLink(snr, phase, bits)
@@ -208,8 +212,8 @@ def test_posterior_knows_the_prior():
 
 
 def test_llrs_that_know_the_prior_carry_more():
-    """With the sender's pmf in the demapper the bit-wise rate (H(X) - sum of bit uncertainties, Boecherer 2014)
-    is higher than with equally likely points, and close to I(X;Y)."""
+    """With the sender's pmf in the demapper the bit-wise rate (H(X) - sum of bit uncertainties,
+    Boecherer 2014) is higher than with equally likely points, and close to I(X;Y)."""
     shaper, snr, n = diffusion.Shaper("ps-qam64"), 12.0, 40000
     rng = np.random.default_rng(5)
     p, noise_var = shaper.pmf(snr), 10 ** -1.2
@@ -260,7 +264,8 @@ def test_wrong_use_is_named():
     with pytest.raises(ValueError, match="block_length is -5"):
         diffusion.Shaper("ps-qam16", -5)
     shaper.decode(symbols[::-1] ^ 3, state)  # wrong symbols: wrong bits, no error
-    for wrong in (symbols + 100, symbols.astype(int) - 1 - symbols.min()):  # another constellation's, not a link's errors
+    # another constellation's, not a link's errors
+    for wrong in (symbols + 100, symbols.astype(int) - 1 - symbols.min()):
         with pytest.raises(ValueError, match="symbols of ps-qam16 are 0 to 15"):
             shaper.decode(wrong, state)
     with pytest.raises(ValueError, match="the state says"):  # and at once: its blocks would fill the memory

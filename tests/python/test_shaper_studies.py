@@ -38,7 +38,8 @@ def points():
 @pytest.mark.parametrize("study", [lambda: shaper.awgn(30, 256), lambda: shaper.length((64,)), coded,
                                    blackbox, literature, geometric,
                                    lambda: shaper.impaired(256, (15,), (0,), (3,)), points],
-                         ids=["awgn", "length", "coded", "blackbox", "literature", "geometric", "impaired", "points"])
+                         ids=["awgn", "length", "coded", "blackbox", "literature", "geometric", "impaired",
+                              "points"])
 def test_rows_have_the_keys(study):
     rows = study()
     assert rows and len({r["scheme"] for r in rows}) > 1
@@ -46,7 +47,9 @@ def test_rows_have_the_keys(study):
         assert KEYS <= set(r)
         assert isinstance(r["setting"], str) and math.isfinite(r["snr_db"]) and r["net_rate"] < 8.4
         assert r["mi_bits"] is None or -1.5 < r["mi_bits"] < 8.4  # an untrained demapper may be below zero
-        if r["percent_of_ba"] is not None and r["scheme"] not in ("capacity", "both", "points and pmf together", "geometric", "DNN, MAP",
+        if r["percent_of_ba"] is not None and r["scheme"] not in ("capacity", "both",
+                                                                  "points and pmf together", "geometric",
+                                                                  "DNN, MAP",
                                                                   "DNN, its demapper"):
             assert r["percent_of_ba"] < 100.01
 
@@ -67,7 +70,8 @@ def test_the_bound_for_bits_is_that_of_the_awgn_link():
 
 
 def test_points_of_their_own_beat_the_square_grid():
-    """The gradient is that of differences, the rate at the square grid the link's own, and what is found keeps its rate there."""
+    """The gradient is that of differences, the rate at the square grid the link's own, and what is found
+    keeps its rate there."""
     import numpy as np
     from gnuradio.diffusion.evaluate.shaper_free import FreeLink
 

@@ -108,8 +108,8 @@ def blocks(r):
         "## Blocks in a flowgraph\n",
         "16-QAM at 15 dB; symbols (OFDM symbols for the estimator, channel matrices for the MIMO estimator) "
         "per second of CPU time of the whole process: source, scheduler and sink included. shaper: the "
-        "matcher called from Python, without a flowgraph; shaper_bc and deshaper_cb: 64-QAM at 15 dB, constant "
-        "composition (ccdm) or sphere shaping (ess).\n",
+        "matcher called from Python, without a flowgraph; shaper_bc and deshaper_cb: 64-QAM at 15 dB, "
+        "constant composition (ccdm) or sphere shaping (ess).\n",
         table(["block", "Msym/s"], [[n, b["msym_per_s"]] for n, b in r["blocks"].items()]),
     ]
 

@@ -5,9 +5,9 @@ Studies: awgn (16-, 64-, 256-QAM), impaired (64-QAM through PA, phase noise and 
 the matcher), literature (16- and 64-QAM: noise at the link's SNR, reverse process, histogram; AWGN and
 Laplacian noise), coded (what arrives: amplitude shaping around an LDPC code against uniform with the best
 code), blackbox (the pmf found from samples of a link alone, judged by its law), geometric (trained points,
-with and without a pmf, AWGN), points (points and pmf together on the impaired link), speed (of the matchers). mi_bits: I(X;Y) by quadrature (Laplacian: Monte
-Carlo); net_rate: mi_bits less the rate loss of the matcher at --block symbols, what an ideal code behind it
-would deliver.
+with and without a pmf, AWGN), points (points and pmf together on the impaired link), speed (of the matchers).
+mi_bits: I(X;Y) by quadrature (Laplacian: Monte Carlo); net_rate: mi_bits less the rate loss of the matcher at
+--block symbols, what an ideal code behind it would deliver.
 
 example:
     gr-diffusion evaluate shaper --json shaper.json --plots plots

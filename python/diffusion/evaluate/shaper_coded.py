@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What arrives: amplitude shaping around an LDPC code against uniform 64-QAM with the same family of codes.
 
-Word error rates are simulated with the link's own encoder, demapper (bitwise MAP, prior known) and decoder; the
-noise is the same for all schemes (common random numbers). Uniform has every code of the family, each at the
-SNR where it is best, and that order of bits, of seven, with which the code does best; shaping has the compositions of the
-shaper model and the best of its two first codes; orders and codes are chosen with other noise. Net rate: payload bits that
-arrive intact per symbol, rate (1 - word error rate). Impaired: the same Rapp amplifier for both, phase noise, ADC; the
-receivers measure one centroid an ideal point and one noise variance from 20000 known symbols, as a real one would. Both
-have the same mean power out of the amplifier, that of uniform QAM at drive 0.55, and SNR is that power over the noise's
-("impaired"); or the same mean power into it, the SNR's reference too ("impaired, equal drive"). Schemes "..., points for the
-amplifier": the amplitudes of a rail are moved so that the amplifier's compression is made up for (shaper_bounds.amplitudes).
+Word error rates are simulated with the link's own encoder, demapper (bitwise MAP, prior known) and decoder;
+the noise is the same for all schemes (common random numbers). Uniform has every code of the family, each at
+the SNR where it is best, and that order of bits, of seven, with which the code does best; shaping has the
+compositions of the shaper model and the best of its two first codes; orders and codes are chosen with other
+noise. Net rate: payload bits that arrive intact per symbol, rate (1 - word error rate). Impaired: the same
+Rapp amplifier for both, phase noise, ADC; the receivers measure one centroid an ideal point and one noise
+variance from 20000 known symbols, as a real one would. Both have the same mean power out of the amplifier,
+that of uniform QAM at drive 0.55, and SNR is that power over the noise's ("impaired"); or the same mean power
+into it, the SNR's reference too ("impaired, equal drive"). Schemes "..., points for the amplifier": the
+amplitudes of a rail are moved so that the amplifier's compression is made up for (shaper_bounds.amplitudes).
 """
 from functools import lru_cache
 from itertools import permutations
@@ -25,7 +26,8 @@ MOVED = ", points for the amplifier"
 
 
 def drive_and_power(setting, points, pmf):
-    """(what the points, of unit power under the pmf, are multiplied by before the amplifier, power that is called 1)."""
+    """(what the points, of unit power under the pmf, are multiplied by before the amplifier, power that is
+    called 1)."""
     from ..baselines.shaper_impaired import amplify
 
     if setting != "impaired":
@@ -45,7 +47,8 @@ def channel(setting, x, snr_db, rng, drive, power):
     from .. import quantizer
     from ..baselines.shaper_impaired import amplify
 
-    noise = np.sqrt(0.5 * 10 ** (-snr_db / 10)) * (rng.standard_normal(x.size) + 1j * rng.standard_normal(x.size))
+    noise = np.sqrt(0.5 * 10 ** (-snr_db / 10)) * (rng.standard_normal(x.size) +
+                                                   1j * rng.standard_normal(x.size))
     turn = np.deg2rad(IMPAIRED["phase_noise_deg"]) * rng.standard_normal(x.size)
     if setting == "AWGN":
         return (x + noise).astype(np.complex64)
@@ -120,7 +123,8 @@ class Scheme:
         points, noise_var = self.learn(snr_db)
         for from_ in range(0, words, 20):
             n = min(20, words - from_)
-            y_rng, payload_rng = (np.random.default_rng([self.seed, round(100 * snr_db) + 5000, from_, k]) for k in (0, 1))
+            y_rng, payload_rng = (np.random.default_rng([self.seed, round(100 * snr_db) + 5000, from_, k])
+                                  for k in (0, 1))
             payload = payload_rng.integers(0, 2, (n, self.payload), dtype=np.uint8)
             sent = self.labels(payload).ravel()
             y = channel(self.setting, self.points[sent], snr_db, y_rng, *self.drive)
@@ -135,12 +139,13 @@ class Scheme:
 
 
 def order_of(code, bits, kinds):
-    """Which bit of a uniform code word each bit of the labels is. kinds: "" for a random order; else the bits of a rail (s: sign,
-    m, l: the next), those first that get the bits that most checks know."""
+    """Which bit of a uniform code word each bit of the labels is. kinds: "" for a random order; else the bits
+    of a rail (s: sign, m, l: the next), those first that get the bits that most checks know."""
     rng = np.random.default_rng(99)
     if not kinds:
         return rng.permutation(code.n)
-    by_checks = np.concatenate([rng.permutation(code.heavy), code.heavy + rng.permutation(code.k - code.heavy),
+    by_checks = np.concatenate([rng.permutation(code.heavy),
+                                code.heavy + rng.permutation(code.k - code.heavy),
                                 code.k + rng.permutation(code.n - code.k)])
     share = dict(zip(kinds, by_checks.reshape(len(kinds), -1)))
     return np.stack([rng.permutation(share[k]) for k in "sml"[:bits // 2]], 1).ravel()
@@ -157,8 +162,8 @@ def best_order(rate, seed, start, words):
 
 
 def needed_snr(scheme, start, words, step=0.1):
-    """({snr: word errors}, SNR where the word error rate is TARGET, its 95% interval): straight lines in the logit,
-    the interval from Wilson's bounds of every point."""
+    """({snr: word errors}, SNR where the word error rate is TARGET, its 95% interval): straight lines in the
+    logit, the interval from Wilson's bounds of every point."""
     from ..metrics import wilson
 
     found, snr = {}, round(start / step) * step
@@ -196,8 +201,8 @@ def shaped_schemes(bits, setting, rate, seed):
 
 
 def coded(seed, words=200, settings=SETTINGS[:2], rates=UNIFORM):
-    """Rows: each uniform code at the SNR it needs, and shaping at the same rate at the SNR that it needs; with an amplifier also
-    both with the amplitudes moved."""
+    """Rows: each uniform code at the SNR it needs, and shaping at the same rate at the SNR that it needs;
+    with an amplifier also both with the amplitudes moved."""
     from .. import qam, ldpc_code
     from ..cli.common import progress
     from .shaper_bounds import bit_metric_gain, of_link
@@ -205,7 +210,8 @@ def coded(seed, words=200, settings=SETTINGS[:2], rates=UNIFORM):
     bits, rows = 6, []
     for setting in settings:
         for rate in progress(rates, desc=f"coded {setting}"):
-            start = 10 * np.log10(2 ** (bits * ldpc_code(rate).k / ldpc_code(rate).n) - 1) + (2.0 if setting == "AWGN" else 2.3)
+            start = 10 * np.log10(2 ** (bits * ldpc_code(rate).k / ldpc_code(rate).n) -
+                                  1) + (2.0 if setting == "AWGN" else 2.3)
             order = best_order(rate, seed, round(start, 1), max(2, words // 5))
             uniform = Scheme(bits, ldpc_code(rate), qam(bits), setting, seed, order)
             trial = shaped_schemes(bits, setting, uniform.rate, seed + 1000)
@@ -213,7 +219,8 @@ def coded(seed, words=200, settings=SETTINGS[:2], rates=UNIFORM):
             shaped = shaped_schemes(bits, setting, uniform.rate, seed)[int(np.argmin(needed))]
             schemes = [("uniform", uniform, start), (SHAPED, shaped, start - 0.9)]
             if setting != "AWGN":
-                schemes += [(name + MOVED, Scheme(bits, s.code, s.constellation, setting, seed, order, at), at)
+                schemes += [(name + MOVED, Scheme(bits, s.code, s.constellation, setting, seed, order, at),
+                             at)
                             for name, s, at in schemes]
             needs = {}
             for name, scheme, at in schemes:
@@ -222,22 +229,26 @@ def coded(seed, words=200, settings=SETTINGS[:2], rates=UNIFORM):
                 code = scheme.code.code_rate if scheme.shaped else rate
                 row = lambda study, snr, net, **more: {
                     "study": study, "setting": f"qam64 {setting}", "snr_db": snr, "scheme": name,
-                    "mi_bits": of_link(setting, scheme.pmf, snr, scheme.points)[0], "percent_of_ba": None, "net_rate": scheme.rate * net, "rate": scheme.rate, "code": code, **more}
+                    "mi_bits": of_link(setting, scheme.pmf, snr, scheme.points)[0], "percent_of_ba": None,
+                    "net_rate": scheme.rate * net, "rate": scheme.rate, "code": code, **more}
                 rows += [row("coded", point, 1 - wrong / words, words=words, word_errors=wrong)
                          for point, wrong in sorted(found.items())]
-                rows.append(row("coded needed SNR", snr, 1 - TARGET, interval_db=interval, rate_of=rate, order=order))
+                rows.append(row("coded needed SNR", snr, 1 - TARGET, interval_db=interval, rate_of=rate,
+                                order=order))
                 if name != "uniform":
                     (other, wide), (mine, narrow) = needs["uniform"], needs[name]
-                    rows[-1].update(gain_db=other - mine, gain_interval_db=(wide[0] - narrow[1], wide[1] - narrow[0]))
+                    rows[-1].update(gain_db=other - mine,
+                                    gain_interval_db=(wide[0] - narrow[1], wide[1] - narrow[0]))
                 if scheme.shaped:
                     rows[-1].update(bound_db=bit_metric_gain(setting, uniform.rate, name != SHAPED))
-        _at_equal_rates([r for r in rows if r["study"] == "coded needed SNR" and r["setting"] == f"qam64 {setting}"])
+        _at_equal_rates([r for r in rows if r["study"] == "coded needed SNR"
+                         and r["setting"] == f"qam64 {setting}"])
     return rows
 
 
 def _at_equal_rates(rows):
-    """Shaping's rate is 0.02 bit or less above its rival's: gain_equal_rate_db is to uniform at just that rate, on the
-    straight line between two of its codes."""
+    """Shaping's rate is 0.02 bit or less above its rival's: gain_equal_rate_db is to uniform at just that
+    rate, on the straight line between two of its codes."""
     at = sorted((r["rate"], r["snr_db"]) for r in rows if r["scheme"] == "uniform")
     for r in rows:
         if r["scheme"].startswith(SHAPED):
@@ -248,12 +259,14 @@ def _at_equal_rates(rows):
 
 def show(rows):
     """The SNRs needed side by side."""
-    uniform = {(r["setting"], r["rate_of"]): r for r in rows if r["study"] == "coded needed SNR" and r["scheme"] == "uniform"}
+    uniform = {(r["setting"], r["rate_of"]): r for r in rows if r["study"] == "coded needed SNR"
+               and r["scheme"] == "uniform"}
     for r in rows:
         if "gain_db" not in r:
             continue
         other = uniform[r["setting"], r["rate_of"]]
         shaped = f", at equal rate {r['gain_equal_rate_db']:.2f} dB, bound for bits {r['bound_db']:.2f} dB" if "bound_db" in r else ""
-        print(f"{r['setting']}: {other['rate']:.3f} bit/symbol uniform with code {other['code']} needs {other['snr_db']:.2f} dB; "
-              f"{r['scheme']}, {r['rate']:.3f} with code {r['code']}, {r['snr_db']:.2f} dB: {r['gain_db']:.2f} dB "
-              f"({r['gain_interval_db'][0]:.2f} to {r['gain_interval_db'][1]:.2f}){shaped}")
+        print(f"{r['setting']}: {other['rate']:.3f} bit/symbol uniform with code {other['code']} needs "
+              f"{other['snr_db']:.2f} dB; {r['scheme']}, {r['rate']:.3f} with code {r['code']}, "
+              f"{r['snr_db']:.2f} dB: {r['gain_db']:.2f} dB ({r['gain_interval_db'][0]:.2f} to "
+              f"{r['gain_interval_db'][1]:.2f}){shaped}")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Points and pmf together on the impaired link: what lies beyond the square grid.
 
-64 points anywhere in the plane (four-fold symmetry as the link has it, so 16 are free) and their pmf climb I(X;Y) together,
-quasi-Newton from the Blahut-Arimoto optimum of the square grid at its best drive. The gradient of the pmf is the information
-density, that of a point the density's change with its law: dI = p_i sum dlaw_i log(law_i / output).
+64 points anywhere in the plane (four-fold symmetry as the link has it, so 16 are free) and their pmf climb
+I(X;Y) together, quasi-Newton from the Blahut-Arimoto optimum of the square grid at its best drive. The
+gradient of the pmf is the information density, that of a point the density's change with its law: dI = p_i
+sum dlaw_i log(law_i / output).
 """
 import numpy as np
 from scipy.optimize import minimize
@@ -16,7 +17,8 @@ def _log2(q):
 
 
 class FreeLink(ImpairedLink):
-    """The link with points of its own choice; vectors are (real parts, imaginary parts, logits) of one quadrant's."""
+    """The link with points of its own choice; vectors are (real parts, imaginary parts, logits) of one
+    quadrant's."""
 
     def law_of(self, points):
         """p(cell | point), (k, cells, cells)."""
@@ -44,10 +46,12 @@ class FreeLink(ImpairedLink):
         return -rate, -np.concatenate([*slope, p * (density - rate)])
 
     def best_points(self, pmf, drive, rounds=250):
-        """(bits, points of one quadrant as sent into the amplifier, pmf of them), from a pmf of the square grid."""
+        """(bits, points of one quadrant as sent into the amplifier, pmf of them), from a pmf of the square
+        grid."""
         start = drive * self.points[self.first]
         logits = np.log(np.maximum(self._quadrant(pmf), 1e-6))
-        found = minimize(self.loss, np.concatenate([start.real, start.imag, logits]), jac=True, method="L-BFGS-B",
+        found = minimize(self.loss, np.concatenate([start.real, start.imag, logits]), jac=True,
+                         method="L-BFGS-B",
                          options={"maxiter": rounds})
         return (-float(found.fun), *self.split(found.x))
 
@@ -63,8 +67,10 @@ def free_points(snrs=(15, 17, 20), phases=(0, 3, 6), bits=(3, 4, 5, 6), rounds=2
         best, pmf, drive, gap = link.best()
         boltzmann = link.maxwell_boltzmann()[0]
         both, points, p = link.best_points(pmf, drive, rounds)
-        for scheme, mi, more in (("maxwell-boltzmann", boltzmann, {}), ("blahut-arimoto", best, {"gap_bits": gap}),
-                                 ("points and pmf together", both, {"quadrant": [[z.real, z.imag, q] for z, q in zip(points, p)]})):
+        for scheme, mi, more in (("maxwell-boltzmann", boltzmann, {}),
+                                 ("blahut-arimoto", best, {"gap_bits": gap}),
+                                 ("points and pmf together", both,
+                                  {"quadrant": [[z.real, z.imag, q] for z, q in zip(points, p)]})):
             rows.append(row("points", f"qam64 phase {phase} deg, ADC {adc} bits", snr, scheme, mi, best,
                             percent_over_mb=100 * (mi / boltzmann - 1), **more))
     return rows
