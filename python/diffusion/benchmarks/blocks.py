@@ -57,7 +57,7 @@ def measure_shaping_blocks(quick, rng):
 
             sink = blocks.vector_sink_c()
             run_chain(blocks.vector_source_b(bits.tolist()), shaper(), sink)
-            symbols, times = np.array(sink.data(), np.complex64), 2 if quick else 5
+            symbols, times = np.array(sink.data(), np.complex64), 1 if quick else 5
             per_symbol = shaper().rate()
             into = [rate(shaper(), bits, 1, quick) / per_symbol for _ in range(times)]
             back = [rate(deshaper(), symbols, 1, quick) for _ in range(times)]
