@@ -15,10 +15,10 @@ namespace gr::diffusion {
 
 /*! How other threads set and ask a block that hardly ever rests.
  *
- * The thread of a busy block takes its lock again as soon as it has left it, so whoever waits for that lock may wait
- * for seconds. Here nobody waits for it: what others want done goes into a list, and the block does it itself before
- * its next call, for one atomic read a call. Only of a block that rests do they take the lock; so a caller whom the
- * system puts aside does not hold up a stream. */
+ * The thread of a busy block takes its lock again as soon as it has left it, so whoever waits for that lock
+ * may wait for seconds. Here nobody waits for it: what others want done goes into a list, and the block does
+ * it itself before its next call, for one atomic read a call. Only of a block that rests do they take the
+ * lock; so a caller whom the system puts aside does not hold up a stream. */
 class DIFFUSION_API between_calls
 {
 public:
@@ -40,8 +40,9 @@ public:
     between_calls(const between_calls&) = delete;
     between_calls& operator=(const between_calls&) = delete;
 
-    /*! Runs \p f while the block is in no call, and returns what it returns or throws. From any thread; from the
-     *  block's own at once, also within a call. \p f shall be short, and must not ask() from another thread. */
+    /*! Runs \p f while the block is in no call, and returns what it returns or throws. From any thread; from
+     *  the block's own at once, also within a call. \p f shall be short, and must not ask() from another
+     *  thread. */
     template <typename F>
     std::invoke_result_t<F> ask(F&& f)
     {

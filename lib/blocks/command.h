@@ -63,9 +63,10 @@ inline void for_each_setting(const gr::logger_ptr& logger,
         try {
             set(pmt::symbol_to_string(key), value);
         } catch (const pmt::wrong_type&) {
-            log_ignored(logger, message, "the value of '" + pmt::symbol_to_string(key) +
-                                             "' is of the wrong type: a number, or a symbol, or a list of numbers is "
-                                             "expected, as the block's documentation says");
+            log_ignored(logger, message,
+                        "the value of '" + pmt::symbol_to_string(key) +
+                            "' is of the wrong type: a number, or a symbol, or a list of numbers is "
+                            "expected, as the block's documentation says");
         } catch (const std::exception& e) {
             log_ignored(logger, message, e.what());
         }

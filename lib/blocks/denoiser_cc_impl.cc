@@ -5,16 +5,15 @@
 
 namespace gr::diffusion {
 
-denoiser_cc::sptr denoiser_cc::make(const std::string& model, double noise_var, int steps, const std::string& mode,
-                                    bool compute_budget, bool guard)
+denoiser_cc::sptr denoiser_cc::make(const std::string& model, double noise_var, int steps,
+                                    const std::string& mode, bool compute_budget, bool guard)
 {
     return gnuradio::make_block_sptr<denoiser_cc_impl>(model, noise_var, steps, mode, compute_budget, guard);
 }
 
-denoiser_cc_impl::denoiser_cc_impl(const std::string& model, double noise_var, int steps, const std::string& mode,
-                                   bool compute_budget, bool guard)
-    : gr::sync_block("denoiser_cc",
-                     gr::io_signature::make(1, 1, sizeof(gr_complex)),
+denoiser_cc_impl::denoiser_cc_impl(const std::string& model, double noise_var, int steps,
+                                   const std::string& mode, bool compute_budget, bool guard)
+    : gr::sync_block("denoiser_cc", gr::io_signature::make(1, 1, sizeof(gr_complex)),
                      gr::io_signature::make(1, 1, sizeof(gr_complex))),
       d_stage(model, noise_var, steps, d_logger)
 {

@@ -7,16 +7,17 @@
 namespace gr::diffusion {
 
 deshaper_cb::sptr deshaper_cb::make(const std::string& model, double snr_db, int block_length, int adc_bits,
-                                    double phase_noise_deg, const std::string& length_tag_name, const std::string& matcher)
+                                    double phase_noise_deg, const std::string& length_tag_name,
+                                    const std::string& matcher)
 {
     return gnuradio::make_block_sptr<deshaper_cb_impl>(
         model, snr_db, block_length, adc_bits, phase_noise_deg, length_tag_name, matcher);
 }
 
 deshaper_cb_impl::deshaper_cb_impl(const std::string& model, double snr_db, int block_length, int adc_bits,
-                                   double phase_noise_deg, const std::string& length_tag_name, const std::string& matcher)
-    : gr::block("deshaper_cb",
-                gr::io_signature::make(1, 1, sizeof(gr_complex)),
+                                   double phase_noise_deg, const std::string& length_tag_name,
+                                   const std::string& matcher)
+    : gr::block("deshaper_cb", gr::io_signature::make(1, 1, sizeof(gr_complex)),
                 gr::io_signature::make(1, 1, sizeof(uint8_t))),
       shaper_block(model, snr_db, block_length, adc_bits, phase_noise_deg, matcher),
       d_length_tag(length_tag_name.empty() ? pmt::pmt_t() : pmt::intern(length_tag_name))
@@ -31,8 +32,8 @@ void deshaper_cb_impl::forecast(int, gr_vector_int& ninput_items_required)
 void deshaper_cb_impl::read_tag(const gr::tag_t& tag)
 {
     if (d_filled && worth_logging(++d_cut_blocks))
-        d_logger->warn("a block begins at symbol {} before the one before it is complete: that one is dropped "
-                       "({} so far); check block_length at both ends",
+        d_logger->warn("a block begins at symbol {} before the one before it is complete: that one is "
+                       "dropped ({} so far); check block_length at both ends",
                        tag.offset, d_cut_blocks);
     d_filled = 0;
     d_tagged = true;

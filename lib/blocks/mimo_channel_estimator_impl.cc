@@ -11,9 +11,9 @@ namespace {
 const pmt::pmt_t key_noise_var = pmt::mp("noise_var");
 }
 
-mimo_channel_estimator_impl::estimator mimo_channel_estimator_impl::load(const std::string& model,
-                                                                         const std::string& method,
-                                                                         const std::vector<gr_complex>& pilots)
+mimo_channel_estimator_impl::estimator
+mimo_channel_estimator_impl::load(const std::string& model, const std::string& method,
+                                  const std::vector<gr_complex>& pilots)
 {
     auto made = dsp::make_mimo_estimator(method, model);
     made->set_pilots(pilots);
@@ -21,22 +21,27 @@ mimo_channel_estimator_impl::estimator mimo_channel_estimator_impl::load(const s
 }
 
 mimo_channel_estimator::sptr mimo_channel_estimator::make(const std::string& model,
-                                                          const std::vector<gr_complex>& pilots, float noise_var,
-                                                          const std::string& method)
+                                                          const std::vector<gr_complex>& pilots,
+                                                          float noise_var, const std::string& method)
 {
     return gnuradio::make_block_sptr<mimo_channel_estimator_impl>(
         model, method, mimo_channel_estimator_impl::load(model, method, pilots), pilots, noise_var);
 }
 
 mimo_channel_estimator_impl::mimo_channel_estimator_impl(const std::string& model, const std::string& method,
-                                                         estimator made, const std::vector<gr_complex>& pilots,
+                                                         estimator made,
+                                                         const std::vector<gr_complex>& pilots,
                                                          float noise_var)
     : gr::sync_block("mimo_channel_estimator",
-                     gr::io_signature::make(1, 1, int(sizeof(gr_complex) * made->receivers() * made->count())),
-                     gr::io_signature::make2(
-                         1, 2, int(sizeof(gr_complex) * made->receivers() * made->transmitters()), sizeof(float))),
-      d_estimator(std::move(made)), d_nr(int(d_estimator->receivers())), d_nt(int(d_estimator->transmitters())),
-      d_count(d_estimator->count()), d_pilots(pilots), d_model(model), d_method(method)
+                     gr::io_signature::make(1, 1,
+                                            int(sizeof(gr_complex) * made->receivers() * made->count())),
+                     gr::io_signature::make2(1, 2,
+                                             int(sizeof(gr_complex) * made->receivers() *
+                                                 made->transmitters()),
+                                             sizeof(float))),
+      d_estimator(std::move(made)), d_nr(int(d_estimator->receivers())),
+      d_nt(int(d_estimator->transmitters())), d_count(d_estimator->count()), d_pilots(pilots), d_model(model),
+      d_method(method)
 {
     set_noise_var(noise_var);
     message_port_register_in(pmt::mp("cmd"));
@@ -87,7 +92,8 @@ void mimo_channel_estimator_impl::run(const gr_complex* y, int frames, gr_comple
     d_invalid += invalid;
     uint64_t held;
     if (invalid && d_limit_values(held))
-        d_logger->warn("{} input vectors with a NaN or Inf so far; their channels are set to 0", uint64_t(d_invalid));
+        d_logger->warn("{} input vectors with a NaN or Inf so far; their channels are set to 0",
+                       uint64_t(d_invalid));
 }
 
 void mimo_channel_estimator_impl::apply(const gr::tag_t& tag)
@@ -111,9 +117,10 @@ void mimo_channel_estimator_impl::replace(const std::string& model, const std::s
 {
     auto made = load(model, method, pilots);
     if (int(made->receivers()) != d_nr || int(made->transmitters()) != d_nt)
-        throw std::invalid_argument("model '" + model + "' is for " + std::to_string(made->transmitters()) + " x " +
-                                    std::to_string(made->receivers()) + " antennas, the block was made for " +
-                                    std::to_string(d_nt) + " x " + std::to_string(d_nr));
+        throw std::invalid_argument("model '" + model + "' is for " + std::to_string(made->transmitters()) +
+                                    " x " + std::to_string(made->receivers()) +
+                                    " antennas, the block was made for " + std::to_string(d_nt) + " x " +
+                                    std::to_string(d_nr));
     d_between.ask([&] {
         d_estimator.swap(made);
         d_model = model;
@@ -124,13 +131,17 @@ void mimo_channel_estimator_impl::replace(const std::string& model, const std::s
 
 void mimo_channel_estimator_impl::set_model(const std::string& model) { replace(model, method(), pilots()); }
 
-void mimo_channel_estimator_impl::set_method(const std::string& method) { replace(model(), method, pilots()); }
+void mimo_channel_estimator_impl::set_method(const std::string& method)
+{
+    replace(model(), method, pilots());
+}
 
 void mimo_channel_estimator_impl::set_pilots(const std::vector<gr_complex>& pilots)
 {
     if (pilots.size() != d_count * size_t(d_nt))
-        throw std::invalid_argument("pilots: " + std::to_string(pilots.size()) + " values, the block was made for " +
-                                    std::to_string(d_nt) + " x " + std::to_string(d_count));
+        throw std::invalid_argument("pilots: " + std::to_string(pilots.size()) +
+                                    " values, the block was made for " + std::to_string(d_nt) + " x " +
+                                    std::to_string(d_count));
     replace(model(), method(), pilots);
 }
 

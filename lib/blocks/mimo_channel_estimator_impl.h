@@ -18,7 +18,8 @@ public:
     mimo_channel_estimator_impl(const std::string& model, const std::string& method, estimator made,
                                 const std::vector<gr_complex>& pilots, float noise_var);
 
-    static estimator load(const std::string& model, const std::string& method, const std::vector<gr_complex>& pilots);
+    static estimator load(const std::string& model, const std::string& method,
+                          const std::vector<gr_complex>& pilots);
 
     int work(int noutput_items, gr_vector_const_void_star& input_items,
              gr_vector_void_star& output_items) override;

@@ -17,8 +17,9 @@ native_ofdm_rx::sptr native_ofdm_rx::make(const std::string& estimator, const st
                                           const std::string& demapper_model, int fft_len, int cp_len,
                                           int max_payload, double max_cfo, const std::string& length_tag_key)
 {
-    return gnuradio::make_block_sptr<native_ofdm_rx_impl>(
-        estimator, demapper, estimator_model, demapper_model, fft_len, cp_len, max_payload, max_cfo, length_tag_key);
+    return gnuradio::make_block_sptr<native_ofdm_rx_impl>(estimator, demapper, estimator_model,
+                                                          demapper_model, fft_len, cp_len, max_payload,
+                                                          max_cfo, length_tag_key);
 }
 
 native_ofdm_rx_impl::native_ofdm_rx_impl(const std::string& estimator, const std::string& demapper,
@@ -85,7 +86,8 @@ void native_ofdm_rx_impl::forecast(int, gr_vector_int& ninput_items_required)
 }
 
 int native_ofdm_rx_impl::general_work(int noutput_items, gr_vector_int& ninput_items,
-                                      gr_vector_const_void_star& input_items, gr_vector_void_star& output_items)
+                                      gr_vector_const_void_star& input_items,
+                                      gr_vector_void_star& output_items)
 {
     const uint64_t first = nitems_read(0), end = first + uint64_t(ninput_items[0]);
     const bool last = input_done() && detail()->input(0)->items_available() == ninput_items[0];
@@ -200,7 +202,9 @@ void native_ofdm_rx_impl::report(const dsp::native_frame& f)
 
     if (pmt::length(message_subscribers(pmt::mp("frames"))) > 0) {
         pmt::pmt_t all = with_counters;
-        auto put = [&all](const char* key, pmt::pmt_t value) { all = pmt::dict_add(all, pmt::mp(key), value); };
+        auto put = [&all](const char* key, pmt::pmt_t value) {
+            all = pmt::dict_add(all, pmt::mp(key), value);
+        };
         put("payload", pmt::init_u8vector(f.payload.size(), f.payload));
         put("symbols", pmt::init_c32vector(f.symbols.size(), f.symbols));
         put("symbol_noise", pmt::init_f32vector(f.symbol_noise.size(), f.symbol_noise));
@@ -224,10 +228,12 @@ int native_ofdm_rx_impl::drain(int port, size_t item_size, void* to, int space)
             const uint64_t at = nitems_written(port) + uint64_t(written);
             add_item_tag(port, at, d_length_key, pmt::from_long(long(items)), alias_pmt());
             for (const char* key : { "frame", "snr_db", "evm_db", "cfo" })
-                add_item_tag(port, at, pmt::mp(key), pmt::dict_ref(packet.metadata, pmt::mp(key), pmt::PMT_NIL), alias_pmt());
+                add_item_tag(port, at, pmt::mp(key),
+                             pmt::dict_ref(packet.metadata, pmt::mp(key), pmt::PMT_NIL), alias_pmt());
         }
         const size_t n = std::min(items - packet.at, size_t(space - written));
-        std::memcpy(out + size_t(written) * item_size, packet.items.data() + packet.at * item_size, n * item_size);
+        std::memcpy(out + size_t(written) * item_size, packet.items.data() + packet.at * item_size,
+                    n * item_size);
         packet.at += n;
         written += int(n);
         if (packet.at == items)

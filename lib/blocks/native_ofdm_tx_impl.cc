@@ -13,7 +13,8 @@ namespace gr::diffusion {
 
 namespace {
 
-// Below the reported SNR: 1 dB for the code, 1 for estimation and for what the SNR moves until the next report.
+// Below the reported SNR: 1 dB for the code, 1 for estimation and for what the SNR moves until the next
+// report.
 constexpr double shaping_margin_db = 2;
 
 bool is_continuous(const std::string& transmission)
@@ -75,8 +76,8 @@ native_ofdm_tx_impl::native_ofdm_tx_impl(const std::string& modulation, const st
                 set_shaping_snr_db(pmt::is_number(value) ? pmt::to_double(value)
                                                          : std::numeric_limits<double>::quiet_NaN());
             else
-                throw std::invalid_argument("'" + key +
-                                            "' is none of modulation, fec, amplitude, pilots, shaping_snr_db");
+                throw std::invalid_argument(
+                    "'" + key + "' is none of modulation, fec, amplitude, pilots, shaping_snr_db");
         });
     });
 }
@@ -143,7 +144,8 @@ int native_ofdm_tx_impl::take_stream(const uint8_t* in, int available)
                                     : pmt::is_integer(tags[0].value)
                                         ? uint64_t(std::max(pmt::to_long(tags[0].value), 0L))
                                         : 0;
-            // What cannot be a packet must not be collected: a wrong tag would swallow the rest of the stream.
+            // What cannot be a packet must not be collected: a wrong tag would swallow the rest of the
+            // stream.
             if (length < 1 || length > uint64_t(d_modulator.format().settings().max_payload)) {
                 drop("the length tag is " + pmt::write_string(tags[0].value) + ", use 1 to max_payload = " +
                      std::to_string(d_modulator.format().settings().max_payload));
@@ -174,11 +176,13 @@ int native_ofdm_tx_impl::take_stream(const uint8_t* in, int available)
 bool native_ofdm_tx_impl::input_ended() const
 {
     const auto reader = detail()->input(0);
-    return reader->done() && reader->items_available() == 0; // in this order: the last bytes come before the end
+    // in this order: the last bytes come before the end
+    return reader->done() && reader->items_available() == 0;
 }
 
 int native_ofdm_tx_impl::general_work(int noutput_items, gr_vector_int& ninput_items,
-                                      gr_vector_const_void_star& input_items, gr_vector_void_star& output_items)
+                                      gr_vector_const_void_star& input_items,
+                                      gr_vector_void_star& output_items)
 {
     auto* out = static_cast<gr_complex*>(output_items[0]);
     const bool stream = !input_items.empty();

@@ -12,9 +12,9 @@ namespace gr::diffusion {
 class native_ofdm_tx_impl : public native_ofdm_tx
 {
 public:
-    native_ofdm_tx_impl(const std::string& modulation, const std::string& fec, const std::string& transmission,
-                        double amplitude, int guard, int fft_len, int cp_len, int max_payload,
-                        const std::string& length_tag_key);
+    native_ofdm_tx_impl(const std::string& modulation, const std::string& fec,
+                        const std::string& transmission, double amplitude, int guard, int fft_len, int cp_len,
+                        int max_payload, const std::string& length_tag_key);
 
     void forecast(int noutput_items, gr_vector_int& ninput_items_required) override;
     int general_work(int noutput_items, gr_vector_int& ninput_items, gr_vector_const_void_star& input_items,

@@ -60,7 +60,8 @@ ofdm_channel_estimator_vcvc_impl::ofdm_channel_estimator_vcvc_impl(
             else if (key == "compute_budget")
                 set_compute_budget(pmt::to_bool(value));
             else
-                throw std::invalid_argument("'" + key + "' is none of method, model, noise_var, compute_budget");
+                throw std::invalid_argument("'" + key +
+                                            "' is none of method, model, noise_var, compute_budget");
         });
     });
 }

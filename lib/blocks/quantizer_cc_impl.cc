@@ -58,7 +58,10 @@ void quantizer_cc_impl::set_dither(bool dither)
 }
 
 int quantizer_cc_impl::bits() const { return d_between.ask([&] { return d_quantizer.bits(); }); }
-double quantizer_cc_impl::full_scale() const { return d_between.ask([&] { return d_quantizer.full_scale(); }); }
+double quantizer_cc_impl::full_scale() const
+{
+    return d_between.ask([&] { return d_quantizer.full_scale(); });
+}
 bool quantizer_cc_impl::dither() const { return d_between.ask([&] { return d_quantizer.dither(); }); }
 uint64_t quantizer_cc_impl::clipped() const { return d_between.ask([&] { return d_quantizer.clipped(); }); }
 

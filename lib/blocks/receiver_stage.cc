@@ -15,7 +15,8 @@ constexpr double enough_change = 0.02;           // of an estimate, relative, be
 size_t check_steps(int steps)
 {
     if (steps < 0 || steps > int(engine::receiver::max_steps))
-        throw std::invalid_argument("steps is " + std::to_string(steps) + ", use 0 (the model's default) to " +
+        throw std::invalid_argument("steps is " + std::to_string(steps) +
+                                    ", use 0 (the model's default) to " +
                                     std::to_string(engine::receiver::max_steps));
     return size_t(steps);
 }
@@ -30,8 +31,8 @@ double check_noise_var(double noise_var)
 
 } // namespace
 
-receiver_stage::receiver_stage(const std::string& model, double noise_var, size_t steps, gr::logger_ptr logger,
-                               bool soft_bits)
+receiver_stage::receiver_stage(const std::string& model, double noise_var, size_t steps,
+                               gr::logger_ptr logger, bool soft_bits)
     : d_logger(logger), d_guard(std::move(logger)), d_steps(check_steps(int(steps))), d_soft_bits(soft_bits)
 {
     check_noise_var(noise_var);
@@ -41,7 +42,8 @@ receiver_stage::receiver_stage(const std::string& model, double noise_var, size_
 }
 
 //! \param bits a symbol that it must have; 0: any
-std::unique_ptr<dsp::fitted_receiver> receiver_stage::load(const std::string& model, size_t steps, int bits) const
+std::unique_ptr<dsp::fitted_receiver> receiver_stage::load(const std::string& model, size_t steps,
+                                                           int bits) const
 {
     auto next = std::make_unique<dsp::fitted_receiver>(engine::model::load(model), steps);
     if (bits && next->bits_per_symbol() != bits)
@@ -50,7 +52,8 @@ std::unique_ptr<dsp::fitted_receiver> receiver_stage::load(const std::string& mo
     return next;
 }
 
-//! Leaves the old receiver in \p receiver: the end of its table's thread is waited for where it is thrown away.
+//! Leaves the old receiver in \p receiver: the end of its table's thread is waited for where it is thrown
+//! away.
 void receiver_stage::take(std::unique_ptr<dsp::fitted_receiver>& receiver, const std::string& model)
 {
     if (receiver->path() == dsp::receiver_path::noise) { // it knows its level, unless told
@@ -165,8 +168,8 @@ void receiver_stage::apply_shaping(const pmt::pmt_t& value)
     if (int64_t(tag.index) == d_composition)
         return;
     if (tag.index >= d_shaper->states())
-        return refuse("tag shaping names composition " + std::to_string(tag.index) + ", the shaper has 0 to " +
-                      std::to_string(d_shaper->states() - 1));
+        return refuse("tag shaping names composition " + std::to_string(tag.index) +
+                      ", the shaper has 0 to " + std::to_string(d_shaper->states() - 1));
     const auto of_class = d_shaper->class_pmf(uint32_t(tag.index));
     std::vector<double> pmf;
     for (uint8_t k : d_shaper->class_of())
@@ -209,7 +212,8 @@ void receiver_stage::apply_tag(const gr::tag_t& tag)
     if (!is_snr && !pmt::eqv(tag.key, noise_key))
         return;
     if (!pmt::is_real(tag.value) && !pmt::is_integer(tag.value))
-        return refuse("tag " + pmt::symbol_to_string(tag.key) + " is no number: " + pmt::write_string(tag.value));
+        return refuse("tag " + pmt::symbol_to_string(tag.key) +
+                      " is no number: " + pmt::write_string(tag.value));
     const double value = pmt::to_double(tag.value);
     const double noise_var = is_snr ? std::pow(10, -value / 10) : value;
     if (!(noise_var > 0) || !std::isfinite(noise_var))

@@ -49,10 +49,11 @@ public:
                    bool soft_bits = false);
 
     /*! n symbols with the tags that lie among them (any order, any keys). \p first: offset of y[0]. */
-    void process(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n, uint64_t first,
-                 std::vector<gr::tag_t>& tags);
+    void process(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n,
+                 uint64_t first, std::vector<gr::tag_t>& tags);
 
-    //! A command message; \p budget: what its "compute_budget" switches, if the block has one. \p same_bits: refuse models of another number of bits a symbol.
+    //! A command message; \p budget: what its "compute_budget" switches, if the block has one. \p same_bits:
+    //! refuse models of another number of bits a symbol.
     void command(const pmt::pmt_t& message, bool same_bits, dsp::step_budget* budget = nullptr);
 
     //! From any thread: the file is read there.
@@ -71,13 +72,14 @@ public:
 
     //! Steps asked for (0: the model's), whatever a budget makes of them.
     size_t wanted_steps() const { return d_wanted; }
-    /*! Fewer steps than wanted, from the next sample on. \returns whether that is a change; a table's cost does
-     *  not depend on the steps, so then they stay. */
+    /*! Fewer steps than wanted, from the next sample on. \returns whether that is a change; a table's cost
+     *  does not depend on the steps, so then they stay. */
     bool use_steps(size_t steps);
     //! Watch the input, and fall back to the classical path when it is nothing the model was made for.
     guard_stage& guard() { return d_guard; }
     const guard_stage& guard() const { return d_guard; }
-    //! Where in the stream the last call of process() went over to the classical path (with the reason) or back ("").
+    //! Where in the stream the last call of process() went over to the classical path (with the reason) or
+    //! back ("").
     const std::vector<std::pair<uint64_t, std::string>>& marks() const { return d_marks; }
 
     const dsp::fitted_receiver& receiver() const { return *d_receiver; }

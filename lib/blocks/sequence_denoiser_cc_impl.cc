@@ -81,7 +81,8 @@ void sequence_denoiser_cc_impl::run(const gr_complex* in, size_t n, gr_complex* 
         for (size_t k = 0; k < all; k++) {
             const gr_complex v = in[at + k];
             const gr_complex scaled = v * scale;
-            const bool sound = std::abs(scaled.real()) < largest && std::abs(scaled.imag()) < largest; // not so if NaN
+            // not so if NaN
+            const bool sound = std::abs(scaled.real()) < largest && std::abs(scaled.imag()) < largest;
             d_scaled[k] = sound ? scaled : gr_complex(0);
             bad += !sound && k >= d_margin && k < d_margin + count; // each once
         }
@@ -137,7 +138,8 @@ void sequence_denoiser_cc_impl::set_model(const std::string& model)
 void sequence_denoiser_cc_impl::set_noise_var(double noise_var)
 {
     if (!(noise_var > 0 && std::isfinite(noise_var)))
-        throw std::invalid_argument("noise_var is " + std::to_string(noise_var) + ", use a positive variance E|n|^2");
+        throw std::invalid_argument("noise_var is " + std::to_string(noise_var) +
+                                    ", use a positive variance E|n|^2");
     d_between.ask([&] {
         d_noise_var = noise_var;
         d_net->set_noise_var(d_noise_var / std::norm(d_gain));
@@ -147,8 +149,8 @@ void sequence_denoiser_cc_impl::set_noise_var(double noise_var)
 void sequence_denoiser_cc_impl::set_gain(std::complex<double> gain)
 {
     if (!(std::norm(gain) > 1e-24 && std::norm(gain) < 1e24))
-        throw std::invalid_argument("gain is " + std::to_string(gain.real()) + " + " + std::to_string(gain.imag()) +
-                                    "j, use one of magnitude 1e-12 to 1e12");
+        throw std::invalid_argument("gain is " + std::to_string(gain.real()) + " + " +
+                                    std::to_string(gain.imag()) + "j, use one of magnitude 1e-12 to 1e12");
     d_between.ask([&] {
         d_gain = gain;
         d_net->set_noise_var(d_noise_var / std::norm(d_gain));

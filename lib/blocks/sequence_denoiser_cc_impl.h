@@ -31,7 +31,8 @@ public:
 
 private:
     static constexpr size_t longest = 2048; // samples at once: activations stay in cache
-    static constexpr float largest = 1e6F;  // of a sample of a waveform of power 1: what is beyond is no signal
+    // of a sample of a waveform of power 1: what is beyond is no signal
+    static constexpr float largest = 1e6F;
 
     void command(const std::string& key, const pmt::pmt_t& value);
     void run(const gr_complex* in, size_t n, gr_complex* out);

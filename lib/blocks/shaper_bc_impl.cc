@@ -8,20 +8,20 @@
 namespace gr::diffusion {
 
 shaper_bc::sptr shaper_bc::make(const std::string& model, double snr_db, int block_length, int adc_bits,
-                                double phase_noise_deg, const std::string& length_tag_name, const std::string& matcher)
+                                double phase_noise_deg, const std::string& length_tag_name,
+                                const std::string& matcher)
 {
     return gnuradio::make_block_sptr<shaper_bc_impl>(
         model, snr_db, block_length, adc_bits, phase_noise_deg, length_tag_name, matcher);
 }
 
 shaper_bc_impl::shaper_bc_impl(const std::string& model, double snr_db, int block_length, int adc_bits,
-                               double phase_noise_deg, const std::string& length_tag_name, const std::string& matcher)
-    : gr::block("shaper_bc",
-                gr::io_signature::make(1, 1, sizeof(uint8_t)),
+                               double phase_noise_deg, const std::string& length_tag_name,
+                               const std::string& matcher)
+    : gr::block("shaper_bc", gr::io_signature::make(1, 1, sizeof(uint8_t)),
                 gr::io_signature::make(1, 1, sizeof(gr_complex))),
       shaper_block(model, snr_db, block_length, adc_bits, phase_noise_deg, matcher),
-      d_packets(!length_tag_name.empty()),
-      d_length_tag(pmt::intern(length_tag_name))
+      d_packets(!length_tag_name.empty()), d_length_tag(pmt::intern(length_tag_name))
 {
 }
 
@@ -41,7 +41,8 @@ void shaper_bc_impl::complain(const char* what, uint64_t offset)
 void shaper_bc_impl::start_packet(uint64_t offset, uint64_t bits)
 {
     if (d_packet_left) {
-        complain("the packet before is shorter than its length tag said; it is sent with zeros in place", offset);
+        complain("the packet before is shorter than its length tag said; it is sent with zeros in place",
+                 offset);
         if (d_link)
             finish_block();
     }

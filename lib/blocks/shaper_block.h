@@ -28,18 +28,19 @@ public:
     double snr_db() const override { return d_between.ask([this] { return d_state.snr_db(); }); }
 
 protected:
-    shaper_block(const std::string& model, double snr_db, int block_length, int adc_bits, double phase_noise_deg,
-                 const std::string& matcher)
+    shaper_block(const std::string& model, double snr_db, int block_length, int adc_bits,
+                 double phase_noise_deg, const std::string& matcher)
         : d_state(model, snr_db, block_length, adc_bits, phase_noise_deg, matcher),
-          d_bits(8 * size_t(block_length)),
-          d_indices(size_t(block_length))
+          d_bits(8 * size_t(block_length)), d_indices(size_t(block_length))
     {
-        this->set_tag_propagation_policy(gr::block::TPP_DONT); // bits and symbols do not correspond one to one
+        // bits and symbols do not correspond one to one
+        this->set_tag_propagation_policy(gr::block::TPP_DONT);
         this->message_port_register_in(pmt::mp("cmd"));
         this->set_msg_handler(pmt::mp("cmd"), [this](const pmt::pmt_t& message) {
-            for_each_setting(this->d_logger, message, [this](const std::string& key, const pmt::pmt_t& value) {
-                d_between.ask([&] { d_state.command(key, value); });
-            });
+            for_each_setting(this->d_logger, message,
+                             [this](const std::string& key, const pmt::pmt_t& value) {
+                                 d_between.ask([&] { d_state.command(key, value); });
+                             });
         });
     }
 

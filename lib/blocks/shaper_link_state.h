@@ -12,8 +12,8 @@ namespace gr::diffusion {
 class shaper_link_state
 {
 public:
-    shaper_link_state(const std::string& model, double snr_db, int block_length, int adc_bits, double phase_noise_deg,
-                      const std::string& matcher)
+    shaper_link_state(const std::string& model, double snr_db, int block_length, int adc_bits,
+                      double phase_noise_deg, const std::string& matcher)
         : d_shaper(model, size_t(std::max(block_length, 0)), dsp::matcher_from_name(matcher))
     {
         d_state.snr_db = snr_db;

@@ -4,18 +4,16 @@
 
 namespace gr::diffusion {
 
-soft_demapper_cf::sptr soft_demapper_cf::make(const std::string& model, double noise_var, const std::string& mode,
-                                              bool guard)
+soft_demapper_cf::sptr soft_demapper_cf::make(const std::string& model, double noise_var,
+                                              const std::string& mode, bool guard)
 {
     return gnuradio::make_block_sptr<soft_demapper_cf_impl>(model, noise_var, mode, guard);
 }
 
-soft_demapper_cf_impl::soft_demapper_cf_impl(const std::string& model, double noise_var, const std::string& mode,
-                                             bool guard)
-    : gr::sync_interpolator("soft_demapper_cf",
-                            gr::io_signature::make(1, 1, sizeof(gr_complex)),
-                            gr::io_signature::make(1, 1, sizeof(float)),
-                            1),
+soft_demapper_cf_impl::soft_demapper_cf_impl(const std::string& model, double noise_var,
+                                             const std::string& mode, bool guard)
+    : gr::sync_interpolator("soft_demapper_cf", gr::io_signature::make(1, 1, sizeof(gr_complex)),
+                            gr::io_signature::make(1, 1, sizeof(float)), 1),
       d_stage(model, noise_var, 0, d_logger, true)
 {
     d_stage.set_mode(mode, true);

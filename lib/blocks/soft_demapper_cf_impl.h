@@ -9,7 +9,8 @@ namespace gr::diffusion {
 class soft_demapper_cf_impl : public soft_demapper_cf
 {
 public:
-    soft_demapper_cf_impl(const std::string& model, double noise_var, const std::string& mode, bool guard = true);
+    soft_demapper_cf_impl(const std::string& model, double noise_var, const std::string& mode,
+                          bool guard = true);
 
     int work(int noutput_items,
              gr_vector_const_void_star& input_items,

@@ -268,7 +268,8 @@ void stock_ofdm_rx_impl::report(const dsp::stock_frame& f)
         tags = pmt::dict_add(tags, d_length_key, pmt::from_long(long(f.payload.size())));
         tags = pmt::dict_add(tags, d_num_key, pmt::from_long(f.header.number));
         // As the stock receiver counts it: the even carriers that its Schmidl-Cox stage cannot see.
-        tags = pmt::dict_add(tags, pmt::mp("ofdm_sync_carr_offset"), pmt::from_long(2 * std::lround(f.cfo / 2)));
+        tags = pmt::dict_add(tags, pmt::mp("ofdm_sync_carr_offset"),
+                             pmt::from_long(2 * std::lround(f.cfo / 2)));
         const pmt::pmt_t bytes = pmt::init_u8vector(f.payload.size(), f.payload);
         message_port_pub(d_pdus, pmt::cons(pmt::dict_update(m, tags), bytes));
         d_pending[0].push_back({ f.payload, 0, tags });
@@ -307,9 +308,11 @@ int stock_ofdm_rx_impl::drain(int port, size_t item_size, void* to, int space)
         const size_t items = packet.items.size() / item_size;
         if (packet.at == 0)
             for (pmt::pmt_t rest = packet.tags; pmt::is_pair(rest); rest = pmt::cdr(rest))
-                add_item_tag(port, nitems_written(port) + uint64_t(written), pmt::caar(rest), pmt::cdar(rest));
+                add_item_tag(port, nitems_written(port) + uint64_t(written), pmt::caar(rest),
+                             pmt::cdar(rest));
         const size_t n = std::min(items - packet.at, size_t(space - written));
-        std::memcpy(out + size_t(written) * item_size, packet.items.data() + packet.at * item_size, n * item_size);
+        std::memcpy(out + size_t(written) * item_size, packet.items.data() + packet.at * item_size,
+                    n * item_size);
         packet.at += n;
         written += int(n);
         if (packet.at == items)

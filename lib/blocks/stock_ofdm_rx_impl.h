@@ -28,8 +28,14 @@ public:
                      gr_vector_const_void_star& input_items,
                      gr_vector_void_star& output_items) override;
 
-    void set_estimator(const std::string& estimator) override { set_channel_stage(estimator, d_estimator_model); }
-    void set_demapper(const std::string& demapper) override { set_demapper_stage(demapper, d_demapper_model); }
+    void set_estimator(const std::string& estimator) override
+    {
+        set_channel_stage(estimator, d_estimator_model);
+    }
+    void set_demapper(const std::string& demapper) override
+    {
+        set_demapper_stage(demapper, d_demapper_model);
+    }
     void set_estimator_model(const std::string& model) override { set_channel_stage(d_estimator, model); }
     void set_demapper_model(const std::string& model) override { set_demapper_stage(d_demapper, model); }
     void set_max_passes(int passes) override;

@@ -10,13 +10,15 @@
 namespace gr::diffusion::dsp {
 
 /*! A systematic LDPC code: the short frames (16200 bits) of DVB-S2 (ETSI EN 302 307-1, 5.3.2), of which
- * dtv.dvb_ldpc_bb is GNU Radio's encoder. GNU Radio has no decoder for them, and gr-fec's (dense matrices) is made
- * for a tenth of their length and ships no code above rate 0.58, while amplitude shaping of 64-QAM needs 2/3.
+ * dtv.dvb_ldpc_bb is GNU Radio's encoder. GNU Radio has no decoder for them, and gr-fec's (dense matrices) is
+ * made for a tenth of their length and ships no code above rate 0.58, while amplitude shaping of 64-QAM needs
+ * 2/3.
  *
  * Decoder: layered belief propagation over the code's q layers of 360 parallel checks, box-plus with a
- * piecewise linear correction term. "4/5" is ours: code 2/3 of which every second parity bit is not sent, which is
- * 0.1 to 0.3 dB better around shaped 64-QAM than the standard's own 7/9 and 37/45, nearly all of whose bits are in but
- * three checks (docs/shaper.md). Objects are immutable; decode() keeps its messages in the thread. */
+ * piecewise linear correction term. "4/5" is ours: code 2/3 of which every second parity bit is not sent,
+ * which is 0.1 to 0.3 dB better around shaped 64-QAM than the standard's own 7/9 and 37/45, nearly all of
+ * whose bits are in but three checks (docs/shaper.md). Objects are immutable; decode() keeps its messages in
+ * the thread. */
 class DIFFUSION_API dvbs2_code
 {
 public:
@@ -37,8 +39,8 @@ public:
     //! k information bits to parity() parity bits (one a byte, lowest bit counts).
     void encode(const uint8_t* bits, uint8_t* parity) const;
 
-    /*! n() LLRs (positive for 1; information bits, then parity) to k bits. Returns the iterations it took, or 0 if
-     *  no code word was found in so many: the bits are then the best guess. NaN counts as 0. */
+    /*! n() LLRs (positive for 1; information bits, then parity) to k bits. Returns the iterations it took, or
+     *  0 if no code word was found in so many: the bits are then the best guess. NaN counts as 0. */
     size_t decode(const float* llr, uint8_t* bits, size_t iterations = default_iterations) const;
 
 private:
@@ -53,7 +55,8 @@ private:
     std::string d_rate;
     size_t d_table, d_thinning; // one parity bit in so many is sent
     size_t d_k, d_heavy, d_layers;                  // q layers
-    std::vector<std::vector<edge>> d_edges; // by layer; the last two are the layer's own and the previous parity
+    // by layer; the last two are the layer's own and the previous parity
+    std::vector<std::vector<edge>> d_edges;
     size_t d_edge_count = 0, d_widest = 0;
 };
 

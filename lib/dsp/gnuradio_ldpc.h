@@ -11,8 +11,9 @@ class generic_encoder;
 
 namespace gr::diffusion::dsp {
 
-/*! The (1800, 902) LDPC code that GNU Radio ships, its encoder, and where its words carry information bits, for the
- * whole process: to build them costs a Gaussian elimination. Immutable, so threads share it without a lock. */
+/*! The (1800, 902) LDPC code that GNU Radio ships, its encoder, and where its words carry information bits,
+ * for the whole process: to build them costs a Gaussian elimination. Immutable, so threads share it without a
+ * lock. */
 class gnuradio_ldpc
 {
 public:

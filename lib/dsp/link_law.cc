@@ -91,7 +91,8 @@ private:
     double d_stated, d_spread;
 };
 
-//! Full scale over the RMS of a rail, as converters of so many levels are driven to clip little and resolve much.
+//! Full scale over the RMS of a rail, as converters of so many levels are driven to clip little and resolve
+//! much.
 double usual_full_scale(size_t half) { return half == 1 ? 1.2 : half == 2 ? 1.8 : half == 4 ? 2.3 : 3; }
 
 //! Levels of one sign that were seen, and the converter's that this makes likely.
@@ -264,8 +265,8 @@ link_law link_law::refined(const std::vector<std::complex<float>>& points, const
     return law.fit_noise_var > 0 ? law : *this;
 }
 
-link_law link_law::ideal(const std::vector<std::complex<float>>& points, const std::complex<float>* y, size_t n,
-                         double noise_var, bool told, const adc_grid& grid)
+link_law link_law::ideal(const std::vector<std::complex<float>>& points, const std::complex<float>* y,
+                         size_t n, double noise_var, bool told, const adc_grid& grid)
 {
     link_law law;
     law.step = grid.step;
@@ -280,10 +281,12 @@ link_law link_law::ideal(const std::vector<std::complex<float>>& points, const s
         const marginal_fit data(points, nullptr, nullptr, 0, y, n, grid.step, half);
         if (told)
             return data.log_likelihood(rails, additive, 0);
-        // Few bits may fit two noises, or all: then the one at which a gain control would have set this full scale.
+        // Few bits may fit two noises, or all: then the one at which a gain control would have set this full
+        // scale.
         const auto value = [&](double log_additive) {
             const double rms = std::sqrt((1 + std::exp(log_additive)) / 2);
-            const double off = std::log(double(half) * grid.step / rms / usual_full_scale(half)) / gain_control;
+            const double off = std::log(double(half) * grid.step / rms / usual_full_scale(half)) /
+                               gain_control;
             return data.log_likelihood(rails, std::exp(log_additive), 0) - off * off / 2;
         };
         double at = std::log(additive), best = value(at);
@@ -312,8 +315,8 @@ link_law link_law::ideal(const std::vector<std::complex<float>>& points, const s
     return law;
 }
 
-link_law link_law::blind(const std::vector<std::complex<float>>& points, const std::complex<float>* y, size_t n,
-                         double noise_var) const
+link_law link_law::blind(const std::vector<std::complex<float>>& points, const std::complex<float>* y,
+                         size_t n, double noise_var) const
 {
     const marginal_fit radio(points, nullptr, nullptr, 0, y, n, step, half);
     std::vector<double> rails;
@@ -323,7 +326,8 @@ link_law link_law::blind(const std::vector<std::complex<float>>& points, const s
     }
     link_law law = *this;
     const bool told = noise_var > 0;
-    const double worth = radio.fit({ told ? noise_var : additive, told ? stated_spread : unknown_spread }, law);
+    const double worth = radio.fit({ told ? noise_var : additive, told ? stated_spread : unknown_spread },
+                                   law);
     if (!(worth > radio.log_likelihood(rails, additive, 0)))
         return *this;
     if (!told)

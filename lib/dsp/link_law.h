@@ -48,13 +48,15 @@ struct DIFFUSION_API link_law {
                      const std::complex<float>* known_y, size_t known, const std::complex<float>* y, size_t n,
                      double noise_var) const;
 
-    /*! Symbols where they were sent, in additive noise only, behind the converter that samples (not known which) lie
-     *  on: for a radio nobody has fitted.
-     *  \param noise_var E|n|^2; \param told if not, what the samples say of it, noise_var being a first guess */
-    static link_law ideal(const std::vector<std::complex<float>>& points, const std::complex<float>* y, size_t n,
-                          double noise_var, bool told, const adc_grid& grid);
+    /*! Symbols where they were sent, in additive noise only, behind the converter that samples (not known
+     *  which) lie on: for a radio nobody has fitted.
+     *  \param noise_var E|n|^2; \param told if not, what the samples say of it, noise_var being a first
+     *         guess */
+    static link_law ideal(const std::vector<std::complex<float>>& points, const std::complex<float>* y,
+                          size_t n, double noise_var, bool told, const adc_grid& grid);
 
-    /*! The law of ideal(), by what the same samples tell of the radio: a marginal_fit, if it is worth its parameters. */
+    /*! The law of ideal(), by what the same samples tell of the radio: a marginal_fit, if it is worth its
+     * parameters. */
     link_law blind(const std::vector<std::complex<float>>& points, const std::complex<float>* y, size_t n,
                    double noise_var) const;
 

@@ -17,14 +17,14 @@ size_t checked(int bits_per_symbol, const dvbs2_code& code)
         throw std::invalid_argument("amplitude shaping: " + std::to_string(bits_per_symbol) +
                                     " bits per symbol, use 4, 6 or 8 (16-, 64-, 256-QAM)");
     if (code.n() % size_t(bits_per_symbol))
-        throw std::invalid_argument("amplitude shaping: words of code " + code.rate() + ", " + std::to_string(code.n()) +
-                                    " bits, are no whole number of symbols of " + std::to_string(bits_per_symbol) +
-                                    " bits; use another code");
+        throw std::invalid_argument("amplitude shaping: words of code " + code.rate() + ", " +
+                                    std::to_string(code.n()) + " bits, are no whole number of symbols of " +
+                                    std::to_string(bits_per_symbol) + " bits; use another code");
     if (!pas_code::fits(bits_per_symbol, code))
-        throw std::invalid_argument("amplitude shaping: code rate " + code.rate() + " is too low for " +
-                                    std::to_string(1 << bits_per_symbol) + "-QAM: its parity bits outnumber the signs; use " +
-                                    std::to_string(bits_per_symbol - 2) + "/" + std::to_string(bits_per_symbol) +
-                                    " or more");
+        throw std::invalid_argument(
+            "amplitude shaping: code rate " + code.rate() + " is too low for " +
+            std::to_string(1 << bits_per_symbol) + "-QAM: its parity bits outnumber the signs; use " +
+            std::to_string(bits_per_symbol - 2) + "/" + std::to_string(bits_per_symbol) + " or more");
     return code.k() - size_t(bits_per_symbol - 2) * pas_code::symbols_of(bits_per_symbol, code);
 }
 
@@ -73,7 +73,8 @@ pas_code::pas_code(int bits_per_symbol, const dvbs2_code& code, const std::vecto
             amplitude_bits.push_back(uint32_t(r * half + b));
     d_place.resize(code.n());
     auto information = random_permutation(code.k(), place_seed);
-    std::stable_partition(information.begin(), information.end(), [&](uint32_t i) { return i < code.heavy(); });
+    std::stable_partition(information.begin(), information.end(),
+                          [&](uint32_t i) { return i < code.heavy(); });
     const auto sign_order = random_permutation(signs.size(), place_seed + 1);
     for (size_t i = 0; i < code.k(); i++)
         d_place[information[i]] = i < amplitude_bits.size() ? amplitude_bits[i]

@@ -25,15 +25,18 @@ class DIFFUSION_API pas_code
 public:
     /*! \param bits_per_symbol 4, 6 or 8
      *  \param code of a rate of at least (bits_per_symbol - 2) / bits_per_symbol
-     *  \param amplitudes how often each amplitude occurs, smallest first; 2^(bits_per_symbol / 2 - 1) counts of
-     *         sum 2 symbols_of(bits_per_symbol, code)
+     *  \param amplitudes how often each amplitude occurs, smallest first; 2^(bits_per_symbol / 2 - 1) counts
+     *         of sum 2 symbols_of(bits_per_symbol, code)
      *  \param kind of matcher; with sphere shaping the composition is the wanted mean
      *  \throws std::invalid_argument naming what is wrong */
     pas_code(int bits_per_symbol, const dvbs2_code& code, const std::vector<uint32_t>& amplitudes,
              matcher_kind kind = matcher_kind::ccdm);
 
     static bool fits(int bits_per_symbol, const dvbs2_code& code);
-    static size_t symbols_of(int bits_per_symbol, const dvbs2_code& code) { return code.n() / size_t(bits_per_symbol); }
+    static size_t symbols_of(int bits_per_symbol, const dvbs2_code& code)
+    {
+        return code.n() / size_t(bits_per_symbol);
+    }
 
     size_t symbols() const { return symbols_of(d_width, *d_code); } //!< of a word
     size_t bits() const { return d_matcher->bits() + d_extra; } //!< payload bits of a word

@@ -151,8 +151,8 @@ size_t payload_code::coded_bits() const { return d_impl->coded; }
 
 namespace {
 
-/*! Calls f(first information bit, bits, first coded bit) for every word of a long code; words differ in length by
- * at most one bit. A word's information bits are followed by its parity. */
+/*! Calls f(first information bit, bits, first coded bit) for every word of a long code; words differ in
+ * length by at most one bit. A word's information bits are followed by its parity. */
 template <typename F>
 void for_each_long_word(const dvbs2_code& code, size_t n, F&& f)
 {

@@ -13,7 +13,8 @@ namespace gr::diffusion::dsp {
 //! Forward error correction of a payload; the values go over the air in the frame header.
 enum class fec : uint8_t { none = 0, cc_1_2 = 1, cc_2_3 = 2, cc_3_4 = 3, ldpc_1_2 = 4, first_long = 5 };
 
-//! "none", "cc-1/2", "cc-2/3", "cc-3/4", "ldpc-1/2", "dvbs2-1/4" to "dvbs2-8/9", "dvbs2-4/5". \throws std::invalid_argument
+//! "none", "cc-1/2", "cc-2/3", "cc-3/4", "ldpc-1/2", "dvbs2-1/4" to "dvbs2-8/9", "dvbs2-4/5". \throws
+//! std::invalid_argument
 DIFFUSION_API fec fec_from_name(const std::string& name);
 DIFFUSION_API const char* fec_name(fec code);
 DIFFUSION_API const std::vector<std::string>& fec_names();
@@ -44,7 +45,8 @@ public:
 
     void encode(const uint8_t* bits, uint8_t* coded);
     /*! \param posterior coded_bits() values: LLRs of the coded bits after decoding. Soft decoders give theirs
-     *         (ldpc-1/2; cc by max-log BCJR on top of the Viterbi decoder's bits), the others what they were given. */
+     *         (ldpc-1/2; cc by max-log BCJR on top of the Viterbi decoder's bits), the others what they were
+     *         given. */
     void decode(const float* llr, uint8_t* bits, float* posterior = nullptr);
     //! Whether decode() takes much longer with a posterior (cc: many times).
     static bool posterior_costs(fec code);

@@ -63,9 +63,11 @@ std::vector<uint32_t> amplitudes_of(int bits, uint32_t index, size_t symbols)
 
 std::vector<fec> shaped_payload::codes(int bits_per_symbol)
 {
-    static const std::map<int, std::vector<const char*>> best = { { 4, { "7/9", "11/15", "2/3" } },
-                                                                  { 6, { "4/5", "37/45", "7/9", "11/15", "2/3" } },
-                                                                  { 8, { "8/9", "37/45", "7/9" } } };
+    static const std::map<int, std::vector<const char*>> best = {
+        { 4, { "7/9", "11/15", "2/3" } },
+        { 6, { "4/5", "37/45", "7/9", "11/15", "2/3" } },
+        { 8, { "8/9", "37/45", "7/9" } }
+    };
     std::vector<fec> out;
     const auto found = best.find(bits_per_symbol);
     if (found != best.end())

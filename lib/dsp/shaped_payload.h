@@ -33,9 +33,10 @@ public:
         uint32_t index;
         double rate; //!< payload bits a symbol
     };
-    /*! The first of codes() that comes near what a link bears which is margin_db worse than its SNR, log2(1 + SNR / margin)
-     *  bits a symbol, and of its compositions the one of the highest rate that is at most that; if no code has one, the lowest
-     *  rate of all. 1 dB is what the code needs in AWGN. \throws std::invalid_argument, model_error */
+    /*! The first of codes() that comes near what a link bears which is margin_db worse than its SNR, log2(1 +
+     *  SNR / margin) bits a symbol, and of its compositions the one of the highest rate that is at most that;
+     *  if no code has one, the lowest rate of all. 1 dB is what the code needs in AWGN. \throws
+     *  std::invalid_argument, model_error */
     static mode mode_for(int bits_per_symbol, double snr_db, double margin_db);
 
     const pas_code& code() const { return d_code; }

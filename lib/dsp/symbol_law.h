@@ -55,11 +55,12 @@ public:
     static symbol_law fit_linear(std::vector<std::complex<float>> points, const int* index,
                                  const std::complex<float>* y, size_t n, double noise_var);
 
-    /*! Nothing fitted: the ideal constellation behind the converter of 1 to 6 bits whose grid the samples show; link() is
-     *  not valid() if they show none. \param noise_var E|n|^2; <= 0: not known, then `guess` is where the search begins
+    /*! Nothing fitted: the ideal constellation behind the converter of 1 to 6 bits whose grid the samples
+     *  show; link() is not valid() if they show none. \param noise_var E|n|^2; <= 0: not known, then `guess`
+     *  is where the search begins
      *  \param blind let the samples tell of the radio too, see link_law::blind() */
-    static symbol_law behind_converter(std::vector<std::complex<float>> points, const std::complex<float>* y, size_t n,
-                                       double noise_var, double guess, bool blind);
+    static symbol_law behind_converter(std::vector<std::complex<float>> points, const std::complex<float>* y,
+                                       size_t n, double noise_var, double guess, bool blind);
 
     //! A copy with link().refined(); link() must be valid(). The Gaussians stay.
     symbol_law refined(const int* index, const std::complex<float>* known_y, size_t known,

@@ -44,7 +44,8 @@ void trellis_posterior(const float* llr, size_t bits, const std::vector<uint8_t>
         for (unsigned s = 0; s < states; s++)
             for (unsigned bit = 0; bit < (t < bits ? 2u : 1u); bit++) {
                 const unsigned r = 2 * s + bit;
-                const float after = worth(t, r) + last[r & (states - 1)], whole = forward[t * states + s] + after;
+                const float after = worth(t, r) + last[r & (states - 1)],
+                            whole = forward[t * states + s] + after;
                 next[s] = std::max(next[s], after);
                 for (int i = 0; i < 2; i++)
                     best[i][symbol[r] >> i & 1] = std::max(best[i][symbol[r] >> i & 1], whole);

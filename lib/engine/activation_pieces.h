@@ -7,8 +7,9 @@ namespace gr::diffusion::engine {
  *
  * With a = min(|x|, limit), n = min(round(a / step), 15) and f = a - n step:
  *     h(a) = c[0][n] + c[1][n] f + ... + c[5][n] f^5
- * softplus(x) = max(x, 0) + h, h = log(1 + exp(-a)); tanh(x) = sign(x) h. Minimax fits of the relative error (iteratively reweighted least squares),
- * of the absolute error beyond a = 15; the last piece reaches to the limit, where h is below 5e-7 or saturated. Checked by qa_dense. */
+ * softplus(x) = max(x, 0) + h, h = log(1 + exp(-a)); tanh(x) = sign(x) h. Minimax fits of the relative error
+ * (iteratively reweighted least squares), of the absolute error beyond a = 15; the last piece reaches to the
+ * limit, where h is below 5e-7 or saturated. Checked by qa_dense. */
 struct activation_pieces {
     float step, limit;
     alignas(64) float c[6][16];

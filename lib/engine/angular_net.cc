@@ -37,10 +37,11 @@ array_shape shape_of(const model& m, const char* key)
     return shape;
 }
 
-DIFFUSION_VECTORISE void level_columns(size_t n, const float* __restrict log_gamma, const float* __restrict v_in,
-                                       const float* __restrict q, const float* __restrict m,
-                                       const float* __restrict z, float* __restrict log_power,
-                                       float* __restrict log_v, float* __restrict columns)
+DIFFUSION_VECTORISE void level_columns(size_t n, const float* __restrict log_gamma,
+                                       const float* __restrict v_in, const float* __restrict q,
+                                       const float* __restrict m, const float* __restrict z,
+                                       float* __restrict log_power, float* __restrict log_v,
+                                       float* __restrict columns)
 {
     const float* const mi = m + n;
     const float* const zi = z + n;
@@ -103,8 +104,8 @@ DIFFUSION_VECTORISE void add_gated(size_t n, const float* __restrict m, const ui
     }
 }
 
-DIFFUSION_VECTORISE void modulate(float* __restrict a, size_t rows, size_t width, const float* __restrict scale,
-                                  const float* __restrict shift)
+DIFFUSION_VECTORISE void modulate(float* __restrict a, size_t rows, size_t width,
+                                  const float* __restrict scale, const float* __restrict shift)
 {
     for (size_t l = 0; l < rows; l++)
         for (size_t c = 0; c < width; c++)
@@ -245,8 +246,8 @@ bool angular_net::one(const std::complex<float>* y, float noise_var, std::comple
     *err_var = float(var);
     if (others == 0)
         return true;
-    // The mean's error is the mean error less the spread around the mean (Krogh and Vedelsby, 1995), exactly; the
-    // believed one not below that of independent errors.
+    // The mean's error is the mean error less the spread around the mean (Krogh and Vedelsby, 1995), exactly;
+    // the believed one not below that of independent errors.
     double spread = 0;
     const float share = 1 / float(others + 1);
     for (size_t l = 0; l < n; l++) {
@@ -298,8 +299,8 @@ float angular_net::look(beam_guide& view, const std::complex<float>* y, double s
 void angular_net::features(const beam_guide& view)
 {
     const size_t n = d_gamma.size();
-    level_columns(n, d_log_gamma.data(), view.v(), view.q(), view.m(), view.z(), d_log_power.data(), d_log_v.data(),
-                  d_columns.data());
+    level_columns(n, d_log_gamma.data(), view.v(), view.q(), view.m(), view.z(), d_log_power.data(),
+                  d_log_v.data(), d_columns.data());
     for (size_t axis = 0; axis < 4; axis++)
         pair_columns(n, view.m(), &d_around[(1 + 2 * axis) * n], &d_columns[(4 + 2 * axis) * n],
                      &d_columns[(5 + 2 * axis) * n]);

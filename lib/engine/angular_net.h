@@ -13,8 +13,9 @@ namespace gr::diffusion::engine {
 /*! Network kind "angular_unrolled": a MIMO channel from its pilots, in few guided steps.
  *
  * The torch reference, with what it does and why, is python/diffusion/nn/mimo_net.py; the tests hold the
- * two together. A model may have several views: it then estimates on as many sets of beams, each a part of a beam's
- * width beside the others, and the mean is the answer. One object serves one thread. Memory is taken in the constructor and in set_pilots() only.
+ * two together. A model may have several views: it then estimates on as many sets of beams, each a part of a
+ * beam's width beside the others, and the mean is the answer. One object serves one thread. Memory is taken
+ * in the constructor and in set_pilots() only.
  */
 class DIFFUSION_API angular_net
 {
@@ -46,7 +47,8 @@ private:
     };
 
     bool one(const std::complex<float>* y, float noise_var, std::complex<float>* h, float* err_var);
-    float look(beam_guide& view, const std::complex<float>* y, double scale, double noise, std::complex<float>* h);
+    float look(beam_guide& view, const std::complex<float>* y, double scale, double noise,
+               std::complex<float>* h);
     void features(const beam_guide& view);
     void next_belief(const step& s, const float* condition, const float* m);
     void convolve(const packed_dense& layer, const std::vector<uint32_t>& near, const float* in, float* out);
@@ -60,8 +62,8 @@ private:
     std::vector<uint32_t> d_near_tx, d_near_rx; // the 3 x 3 beams around each beam, at one end
     std::vector<uint32_t> d_around;             // the beam and its neighbours along four axes
 
-    std::vector<float> d_log_gamma, d_gamma, d_log_power, d_log_v, d_columns, d_x, d_window, d_a, d_b, d_o, d_mu,
-        d_modulation;
+    std::vector<float> d_log_gamma, d_gamma, d_log_power, d_log_v, d_columns, d_x, d_window, d_a, d_b, d_o,
+        d_mu, d_modulation;
     std::vector<std::complex<float>> d_h; // of each view but the first
 };
 

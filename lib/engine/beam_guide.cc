@@ -63,7 +63,8 @@ beam_guide::matrix beam_guide::fourier(array_shape shape, double turn)
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < n; k++) {
             const size_t column = k / shape[1], row = k % shape[1];
-            const size_t whole_column = (i / shape[1]) * column % shape[0], whole_row = i % shape[1] * row % shape[1];
+            const size_t whole_column = (i / shape[1]) * column % shape[0],
+                         whole_row = i % shape[1] * row % shape[1];
             const double phase = (double(whole_column) - turn * double(column)) / double(shape[0]) +
                                  (double(whole_row) - turn * double(row)) / double(shape[1]);
             f.set(i * n + k, std::polar(1 / std::sqrt(double(n)), -2 * pi * phase));
@@ -73,8 +74,8 @@ beam_guide::matrix beam_guide::fourier(array_shape shape, double turn)
 
 beam_guide::beam_guide(array_shape rx, array_shape tx, double turn)
     : d_nr(rx[0] * rx[1]), d_nt(tx[0] * tx[1]), d_f_rx(fourier(rx, turn)), d_f_rx_back(d_nr, d_nr),
-      d_f_tx_conj(fourier(tx, turn)), d_mid(d_nr, d_nt), d_out(d_nr, d_nt), d_m(2 * beams()), d_z(2 * beams()),
-      d_q(beams()), d_v(beams())
+      d_f_tx_conj(fourier(tx, turn)), d_mid(d_nr, d_nt), d_out(d_nr, d_nt), d_m(2 * beams()),
+      d_z(2 * beams()), d_q(beams()), d_v(beams())
 {
     for (size_t i = 0; i < d_nr; i++)
         for (size_t k = 0; k < d_nr; k++)
@@ -86,8 +87,9 @@ beam_guide::beam_guide(array_shape rx, array_shape tx, double turn)
 double check_pilots(const std::vector<std::complex<float>>& pilots, size_t transmitters)
 {
     if (pilots.empty() || pilots.size() % transmitters != 0)
-        throw std::invalid_argument("pilots: " + std::to_string(pilots.size()) + " values are no multiple of " +
-                                    std::to_string(transmitters) + " transmit antennas (row-major Nt x Np)");
+        throw std::invalid_argument("pilots: " + std::to_string(pilots.size()) +
+                                    " values are no multiple of " + std::to_string(transmitters) +
+                                    " transmit antennas (row-major Nt x Np)");
     if (pilots.size() / transmitters > 1024)
         throw std::invalid_argument("pilots: " + std::to_string(pilots.size() / transmitters) +
                                     " of them, use 1024 or fewer");

@@ -33,7 +33,8 @@ DIFFUSION_API double check_pilots(const std::vector<std::complex<float>>& pilots
 class DIFFUSION_API beam_guide
 {
 public:
-    //! \param turn the beams look this part of a beam's width beside those of the Fourier matrices, along every axis
+    //! \param turn the beams look this part of a beam's width beside those of the Fourier matrices, along
+    //!        every axis
     beam_guide(array_shape rx, array_shape tx, double turn = 0);
 
     size_t receivers() const { return d_nr; }

@@ -28,9 +28,13 @@ constexpr size_t width = 8;
 using four = double __attribute__((vector_size(32)));
 
 //! By reference: a vector as a result would change the calling convention with the machine.
-inline __attribute__((always_inline)) void load(const double* p, four& v) { __builtin_memcpy(&v, p, sizeof v); }
+inline __attribute__((always_inline)) void load(const double* p, four& v)
+{
+    __builtin_memcpy(&v, p, sizeof v);
+}
 
-// out_k = sum_ij conj(c_ik) A_ij c_jk, c row by row, n a multiple of eight: the upper triangle and twice its real part.
+// out_k = sum_ij conj(c_ik) A_ij c_jk, c row by row, n a multiple of eight: the upper triangle and twice its
+// real part.
 DIFFUSION_VECTORISE void quadratic_form(size_t count, size_t n, const double* a_re, const double* a_im,
                                         const double* c_re, const double* c_im, double* __restrict out)
 {
@@ -70,8 +74,8 @@ DIFFUSION_VECTORISE void quadratic_form(size_t count, size_t n, const double* a_
 
 //! out = A x for a Hermitian A by its upper triangle.
 DIFFUSION_VECTORISE void apply_hermitian(const double* __restrict a_re, const double* __restrict a_im,
-                                         const double* __restrict x_re, const double* __restrict x_im, size_t n,
-                                         double* __restrict out_re, double* __restrict out_im)
+                                         const double* __restrict x_re, const double* __restrict x_im,
+                                         size_t n, double* __restrict out_re, double* __restrict out_im)
 {
     std::fill_n(out_re, n, 0.0);
     std::fill_n(out_im, n, 0.0);
@@ -328,7 +332,8 @@ void delay_guide::run(const std::complex<double>* y, const float* mu, const floa
     std::fill(d_re.begin(), d_re.end(), 0);
     std::fill(d_im.begin(), d_im.end(), 0);
     if (d_even_size)
-        add_lags(d_inv_re.data(), d_inv_im.data(), count, d_place.data(), d_spacing, d_re.data(), d_im.data());
+        add_lags(d_inv_re.data(), d_inv_im.data(), count, d_place.data(), d_spacing, d_re.data(),
+                 d_im.data());
     else
         for (size_t i = 0; i < count; i++)
             for (size_t j = 0; j < i; j++) {

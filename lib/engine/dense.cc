@@ -42,7 +42,8 @@ constexpr size_t max_rows = 6, max_vectors = 2;
 #endif
 
 template <size_t R, size_t N>
-HWY_NOINLINE void tile(const dense_arguments& a, const float* in, const float* w, const float* bias, float* out, size_t width)
+HWY_NOINLINE void tile(const dense_arguments& a, const float* in, const float* w, const float* bias,
+                       float* out, size_t width)
 {
     const D d;
     V sum[R][N];
@@ -171,7 +172,8 @@ activation activation_of(const std::string& name)
     for (size_t i = 0; i < activation_names().size(); i++)
         if (name == activation_names()[i])
             return activation(i);
-    throw std::invalid_argument("activation '" + name + "' is unknown, use none, relu, silu, softplus or tanh");
+    throw std::invalid_argument("activation '" + name +
+                                "' is unknown, use none, relu, silu, softplus or tanh");
 }
 
 std::vector<float> windows(const std::vector<float>& w, size_t out, size_t in, size_t kernel)
@@ -205,7 +207,8 @@ packed_dense::packed_dense(size_t n_in, size_t n_out, const float* weight, const
 void packed_dense::run(const float* in, size_t in_stride, float* out, size_t out_stride, size_t rows) const
 {
     const flush_denormals guard;
-    kernel().run({ in, d_weight.data(), d_bias.data(), out, in_stride, out_stride, rows, d_in, d_out, d_act });
+    kernel().run(
+        { in, d_weight.data(), d_bias.data(), out, in_stride, out_stride, rows, d_in, d_out, d_act });
 }
 
 } // namespace gr::diffusion::engine

@@ -81,11 +81,13 @@ film_mlp::film_mlp(const model& m)
     if (data.reader().has("normalisation")) {
         const json_reader normal = data.reader("normalisation");
         d_vp_input = normal.has("input_scale") && normal.choice("input_scale", { "none", "vp" }) == "vp";
-        for (auto [key, values] : { std::pair{ "condition_mean", &d_mean }, std::pair{ "condition_scale", &d_scale } })
+        for (auto [key, values] :
+             { std::pair{ "condition_mean", &d_mean }, std::pair{ "condition_scale", &d_scale } })
             if (d_inputs && normal.has(key)) {
                 *values = normal.numbers(key, -1e9, 1e9, d_inputs);
                 if (values->size() != d_inputs)
-                    normal.wrong(key, "must have one value for each of the " + std::to_string(d_inputs) + " inputs");
+                    normal.wrong(key, "must have one value for each of the " + std::to_string(d_inputs) +
+                                          " inputs");
             }
         for (double scale : d_scale)
             if (!(std::abs(scale) > 1e-9))
@@ -165,7 +167,8 @@ void film_mlp::prepare(film_level& level,
 
 size_t film_mlp::scratch() const { return (5 + 2 * d_widest) * kernels().rows; }
 
-void film_mlp::forward(const film_level& level, const float* state, size_t vectors, float* out, float* scratch) const
+void film_mlp::forward(const film_level& level, const float* state, size_t vectors, float* out,
+                       float* scratch) const
 {
     const panel_kernels& k = kernels();
     float* features = scratch;
@@ -177,8 +180,8 @@ void film_mlp::forward(const film_level& level, const float* state, size_t vecto
         const panel_layer& layer = d_layers[l];
         const bool last = l + 1 == d_layers.size();
         float* y = last ? out : buffer[l % 2];
-        k.layer(layer, affine, affine + layer.n_out, x, features, level.skip.data(), last && level.has_skip ? 5 : 0,
-                vectors, y);
+        k.layer(layer, affine, affine + layer.n_out, x, features, level.skip.data(),
+                last && level.has_skip ? 5 : 0, vectors, y);
         affine += 2 * layer.n_out;
         x = y;
     }

@@ -57,7 +57,8 @@ public:
     size_t scratch() const;
 
     //! One panel: state [2][rows] -> out [outputs][rows], of which \p vectors vectors are in use.
-    void forward(const film_level& level, const float* state, size_t vectors, float* out, float* scratch) const;
+    void forward(const film_level& level, const float* state, size_t vectors, float* out,
+                 float* scratch) const;
 
 private:
     void film_row(film_level& level, size_t step, const float* condition) const;

@@ -55,7 +55,8 @@ uint64_t find_cells(const plane_grid& g, const float* y, size_t n, cells& c)
         const auto f = hn::Sub(u, ui);
         hn::Store(hn::Sub(v, vi), d, c.up + i);
         hn::StoreInterleaved2(f, f, d, c.across + 2 * i);
-        hn::Store(hn::Add(hn::Mul(hn::ConvertTo(di, ui), column), hn::Mul(hn::ConvertTo(di, vi), row)), di, c.first + i);
+        hn::Store(hn::Add(hn::Mul(hn::ConvertTo(di, ui), column), hn::Mul(hn::ConvertTo(di, vi), row)), di,
+                  c.first + i);
     }
     return bad;
 }
@@ -95,8 +96,9 @@ void fetch_pair(const plane_grid& g, const cells& c, float* out, size_t n)
     size_t i = 0;
     for (; i + 2 <= n; i += 2) {
         const V4 a = column_mix(i), b = column_mix(i + 1);
-        hn::StoreU(mix(hn::ConcatLowerLower(d, b, a), hn::ConcatUpperUpper(d, b, a), hn::LoadU(d, c.across + 2 * i)), d,
-                   out + 2 * i);
+        hn::StoreU(mix(hn::ConcatLowerLower(d, b, a), hn::ConcatUpperUpper(d, b, a),
+                       hn::LoadU(d, c.across + 2 * i)),
+                   d, out + 2 * i);
     }
     if (i < n) {
         const V4 a = column_mix(i);
@@ -244,7 +246,8 @@ namespace {
 
 const interpolate_kernels& kernel()
 {
-    static const interpolate_kernels* const best = (choose_simd_target(), HWY_DYNAMIC_DISPATCH(interpolate_table)());
+    static const interpolate_kernels* const best = (choose_simd_target(),
+                                                    HWY_DYNAMIC_DISPATCH(interpolate_table)());
     return *best;
 }
 

@@ -18,8 +18,9 @@ struct DIFFUSION_API plane_grid {
     //! Where a row (imaginary part) or column (real part) lies.
     double coordinate(size_t i) const { return -extent + 2 * extent * double(i) / double(nodes - 1); }
 
-    /*! Keeps the values as 16-bit floats (relative error 5e-4) where this machine converts them in passing and
-     *  3 to 8 channels make a table as large as the second-level cache; node() is of no use afterwards. */
+    /*! Keeps the values as 16-bit floats (relative error 5e-4) where this machine converts them in passing
+     *  and 3 to 8 channels make a table as large as the second-level cache; node() is of no use
+     *  afterwards. */
     void compact();
 
     size_t nodes = 0, channels = 0, stride = 0;
@@ -30,6 +31,7 @@ struct DIFFUSION_API plane_grid {
 
 /*! Bilinear interpolation of n samples, the edge's value beyond the edge, NaN taken as 0.
  *  \param out n x channels \returns how many samples were NaN, infinite or beyond 1e4 in a rail */
-DIFFUSION_API uint64_t interpolate(const plane_grid& grid, const std::complex<float>* y, float* out, size_t n);
+DIFFUSION_API uint64_t interpolate(const plane_grid& grid, const std::complex<float>* y, float* out,
+                                   size_t n);
 
 } // namespace gr::diffusion::engine

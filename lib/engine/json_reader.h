@@ -67,7 +67,10 @@ public:
     }
 
     //! A finite number in lo..hi.
-    double number(const std::string& key, double lo, double hi) const { return number(get(key), key, lo, hi); }
+    double number(const std::string& key, double lo, double hi) const
+    {
+        return number(get(key), key, lo, hi);
+    }
 
     double number(const std::string& key, double lo, double hi, double otherwise) const
     {

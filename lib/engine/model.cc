@@ -39,7 +39,8 @@ std::vector<std::string> folders()
         std::error_code error;
         const fs::path real = fs::canonical(library.dli_fname, error);
         if (!error)
-            out.push_back((real.parent_path() / DIFFUSION_LIB_TO_DATA / "models").lexically_normal().string());
+            out.push_back(
+                (real.parent_path() / DIFFUSION_LIB_TO_DATA / "models").lexically_normal().string());
     }
     return out;
 }
@@ -60,7 +61,8 @@ void read_description(model_data& data)
 {
     const auto found = data.file.metadata().find("gr_diffusion");
     if (found == data.file.metadata().end())
-        throw model_error(data.path + ": its metadata has no key gr_diffusion; it is no model of this project");
+        throw model_error(data.path +
+                          ": its metadata has no key gr_diffusion; it is no model of this project");
     auto shallow = [&](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
         if (depth > 16)
             throw model_error(data.path + ": its description is nested too deeply");
@@ -191,8 +193,9 @@ std::string model_path(const std::string& name)
     std::string known;
     for (const auto& info : models())
         known += (known.empty() ? "" : ", ") + info.name;
-    throw model_error("model '" + name + "' is neither a file nor the name of a model; there are: " +
-                      (known.empty() ? "none (is the module installed, or GR_DIFFUSION_MODELS set?)" : known));
+    throw model_error(
+        "model '" + name + "' is neither a file nor the name of a model; there are: " +
+        (known.empty() ? "none (is the module installed, or GR_DIFFUSION_MODELS set?)" : known));
 }
 
 model::model(std::unique_ptr<model_data> data) : d_data(std::move(data))

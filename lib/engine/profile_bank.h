@@ -11,10 +11,10 @@ namespace gr::diffusion::engine {
 
 /*! A bank of learned delay profiles beside the steps of delay_net, and the gate between the two estimates.
  *
- * Member k believes g ~ CN(0, diag(gamma_k)); the pilots weigh the members by their evidence and the estimate is
- * the posterior mean of the mixture. The torch reference, with what it does and why, is
- * python/diffusion/nn/profile_bank.py. Noise enters as a multiple of the identity, so one eigendecomposition a
- * member in set_pilots() serves every frame: S_k = U (diag(lambda) + sigma^2) U^H.
+ * Member k believes g ~ CN(0, diag(gamma_k)); the pilots weigh the members by their evidence and the estimate
+ * is the posterior mean of the mixture. The torch reference, with what it does and why, is
+ * python/diffusion/nn/profile_bank.py. Noise enters as a multiple of the identity, so one eigendecomposition
+ * a member in set_pilots() serves every frame: S_k = U (diag(lambda) + sigma^2) U^H.
  *
  * Memory is taken in the constructor and in set_pilots() only.
  */
@@ -64,8 +64,8 @@ private:
     std::vector<float> d_facts, d_hidden;
 };
 
-/*! Eigendecomposition of a Hermitian matrix by Jacobi rotations (Golub and van Loan, Matrix computations, 8.5),
- * for a few dozen rows.
+/*! Eigendecomposition of a Hermitian matrix by Jacobi rotations (Golub and van Loan, Matrix computations,
+ * 8.5), for a few dozen rows.
  * \param a n x n row-major; its diagonal holds the eigenvalues afterwards
  * \param u n x n row-major, out: columns are the eigenvectors */
 DIFFUSION_API void hermitian_eigen(std::complex<double>* a, std::complex<double>* u, size_t n);

@@ -20,14 +20,14 @@ inline size_t character_at(const std::string& text, size_t at)
         if ((byte(at + i) & 0xc0) != 0x80)
             return 0;
     const unsigned second = byte(at + 1); // overlong forms, surrogates, beyond U+10FFFF
-    if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
-        (first == 0xf4 && second > 0x8f))
+    if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
+        (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f))
         return 0;
     return length;
 }
 
-/*! The text with '?' for all that is no UTF-8 or a control character: what a broken file puts into an error. Python
- * would lose the whole sentence. */
+/*! The text with '?' for all that is no UTF-8 or a control character: what a broken file puts into an error.
+ * Python would lose the whole sentence. */
 inline std::string readable(const std::string& text)
 {
     std::string out;

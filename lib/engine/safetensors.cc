@@ -93,14 +93,16 @@ std::vector<safetensors::place> safetensors::parse_header(const std::string& lab
             !entry.contains("data_offsets"))
             refuse(label, what + " lacks dtype, shape or data_offsets");
         if (entry["dtype"] != "F32")
-            refuse(label, what + " has dtype " + entry["dtype"].dump().substr(0, 20) + ", only F32 is supported");
+            refuse(label,
+                   what + " has dtype " + entry["dtype"].dump().substr(0, 20) + ", only F32 is supported");
         const json& shape = entry["shape"];
         const json& offsets = entry["data_offsets"];
         if (!shape.is_array() || shape.size() > max_dims)
             refuse(label, what + " has no shape of at most " + std::to_string(max_dims) + " sizes");
         if (!offsets.is_array() || offsets.size() != 2)
             refuse(label, what + " has no pair of data_offsets");
-        place p{ name, count(label, offsets[0], what + ": offset"), count(label, offsets[1], what + ": offset") };
+        place p{ name, count(label, offsets[0], what + ": offset"),
+                 count(label, offsets[1], what + ": offset") };
         if (p.begin > p.end || p.end > data_size)
             refuse(label,
                    what + " spans bytes " + std::to_string(p.begin) + " to " + std::to_string(p.end) +
@@ -146,23 +148,25 @@ safetensors safetensors::parse(const std::string& label, const char* bytes, size
         refuse(label, "has " + std::to_string(size) + " bytes, too few for a safetensors file");
     const uint64_t header = little_endian(reinterpret_cast<const unsigned char*>(bytes));
     if (header > max_header || header > size - 8)
-        refuse(label,
-               "claims a header of " + std::to_string(header) + " bytes, the file has " + std::to_string(size) +
-                   "; it is cut short or no safetensors file");
+        refuse(label, "claims a header of " + std::to_string(header) + " bytes, the file has " +
+                          std::to_string(size) + "; it is cut short or no safetensors file");
     safetensors file;
     const char* data = bytes + 8 + header;
     for (const place& p : file.parse_header(label, bytes + 8, header, size - 8 - header)) {
         tensor& t = file.d_tensors[p.name];
         t.values.resize((p.end - p.begin) / sizeof(float));
-        static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensors are copied as they lie in the file");
+        static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+                      "tensors are copied as they lie in the file");
         if (!t.values.empty())
             std::memcpy(t.values.data(), data + p.begin, p.end - p.begin);
         for (size_t i = 0; i < t.values.size(); i++) {
             if (!std::isfinite(t.values[i]))
-                refuse(label, "tensor " + quoted(p.name) + " holds NaN or infinity at element " + std::to_string(i));
+                refuse(label,
+                       "tensor " + quoted(p.name) + " holds NaN or infinity at element " + std::to_string(i));
             if (std::abs(t.values[i]) > max_weight)
-                refuse(label, "tensor " + quoted(p.name) + " holds " + std::to_string(t.values[i]) + " at element " +
-                                  std::to_string(i) + ", weights are at most 1e6: its products would overflow");
+                refuse(label, "tensor " + quoted(p.name) + " holds " + std::to_string(t.values[i]) +
+                                  " at element " + std::to_string(i) +
+                                  ", weights are at most 1e6: its products would overflow");
         }
     }
     return file;
@@ -207,9 +211,8 @@ safetensors safetensors::read_header(const std::string& path)
         refuse(path, "has " + std::to_string(size) + " bytes, too few for a safetensors file");
     const uint64_t header = little_endian(first);
     if (size > max_file || header > max_header || header > size - 8)
-        refuse(path,
-               "claims a header of " + std::to_string(header) + " bytes, the file has " + std::to_string(size) +
-                   "; it is cut short or no safetensors file");
+        refuse(path, "claims a header of " + std::to_string(header) + " bytes, the file has " +
+                         std::to_string(size) + "; it is cut short or no safetensors file");
     std::vector<char> text(header);
     if (!in.read(text.data(), std::streamsize(header)))
         refuse(path, "cannot be read to the end of its header");

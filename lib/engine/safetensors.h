@@ -45,7 +45,8 @@ private:
         uint64_t begin, end;
     };
     //! Checks the header against the size of the file and fills all but the values.
-    std::vector<place> parse_header(const std::string& label, const char* text, size_t size, uint64_t data_size);
+    std::vector<place> parse_header(const std::string& label, const char* text, size_t size,
+                                    uint64_t data_size);
 
     std::map<std::string, tensor> d_tensors;
     std::map<std::string, std::string> d_metadata;

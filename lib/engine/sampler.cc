@@ -44,7 +44,8 @@ uint64_t mixed(uint64_t z) // splitmix64
 std::complex<float> noise_at(uint64_t seed, uint64_t row, uint64_t step)
 {
     const uint64_t bits = mixed(mixed(seed ^ mixed(row)) + step);
-    const double u = (double(bits >> 32) + 0.5) * 0x1p-32, phase = double(bits & 0xffffffff) * 0x1p-32 * 2 * M_PI;
+    const double u = (double(bits >> 32) + 0.5) * 0x1p-32,
+                 phase = double(bits & 0xffffffff) * 0x1p-32 * 2 * M_PI;
     const double radius = std::sqrt(-std::log(u)); // E|e|^2 = 1
     return { float(radius * std::cos(phase)), float(radius * std::sin(phase)) };
 }
@@ -84,8 +85,10 @@ struct receiver::impl {
         if (net.embedded_steps() && !schedule)
             shared->data().reader().wrong("schedule", "a network with an embedding needs a discrete one");
         if (schedule && net.embedded_steps() && net.embedded_steps() != schedule->steps())
-            shared->data().reader("schedule").wrong(
-                "num_train_timesteps", "the embedding has " + std::to_string(net.embedded_steps()) + " steps");
+            shared->data()
+                .reader("schedule")
+                .wrong("num_train_timesteps",
+                       "the embedding has " + std::to_string(net.embedded_steps()) + " steps");
         context.resize(net.conditions());
     }
 
@@ -186,10 +189,12 @@ struct receiver::impl {
             const size_t start = schedule->matched_step(nv);
             count = std::min(wanted_steps, start + 1);
             const auto& abar = schedule->alphas_cumprod();
-            auto rung = [&](size_t k) { return start - (start + 1) * k / count; }; // as noise_schedule::ladder()
+            // as noise_schedule::ladder()
+            auto rung = [&](size_t k) { return start - (start + 1) * k / count; };
             for (size_t k = 0; k < count; k++) {
                 const size_t t = rung(k);
-                prepare(levels[k], schedule->noise_var(t), t, k ? nullptr : given, k ? nullptr : q2, k ? nullptr : q1);
+                prepare(levels[k], schedule->noise_var(t), t, k ? nullptr : given, k ? nullptr : q2,
+                        k ? nullptr : q1);
                 set_weights(levels[k], ddim_weights(shared->prediction_type(), abar[t],
                                                     k + 1 < count ? abar[rung(k + 1)] : 1));
             }
@@ -203,7 +208,8 @@ struct receiver::impl {
             // DDIM between the same levels; the state is y = x_t / sqrt(abar) instead of x_t.
             const double abar = 1 / (1 + v), abar_next = 1 / (1 + v_next);
             const step_weights w = ddim_weights(shared->prediction_type(), abar, abar_next);
-            set_weights(levels[k], { w.state * std::sqrt(abar / abar_next), w.output / std::sqrt(abar_next), 0 });
+            set_weights(levels[k],
+                        { w.state * std::sqrt(abar / abar_next), w.output / std::sqrt(abar_next), 0 });
         }
     }
 
@@ -325,14 +331,16 @@ void receiver::set_noise_var(double noise_var) { set_link(noise_var, nullptr, nu
 void receiver::set_link(double noise_var, const float* context, const double* q2, const double* q1)
 {
     if (!(noise_var > 0) || !std::isfinite(noise_var))
-        throw std::invalid_argument("noise_var is " + std::to_string(noise_var) + ", use a positive variance E|n|^2");
+        throw std::invalid_argument("noise_var is " + std::to_string(noise_var) +
+                                    ", use a positive variance E|n|^2");
     d->set_link(std::clamp(noise_var, 1e-9, 1e9), context, q2, q1);
 }
 
 void receiver::set_steps(size_t steps)
 {
     if (steps < 1 || steps > max_steps)
-        throw std::invalid_argument("steps is " + std::to_string(steps) + ", use 1 to " + std::to_string(max_steps));
+        throw std::invalid_argument("steps is " + std::to_string(steps) + ", use 1 to " +
+                                    std::to_string(max_steps));
     d->wanted_steps = steps;
     d->ancestral = false;
     d->make_levels(steps);
@@ -356,7 +364,8 @@ void receiver::set_ancestral(bool on, bool from_pure_noise, uint64_t seed)
 void receiver::process(const std::complex<float>* y, std::complex<float>* x_hat, float* llr, size_t n)
 {
     if (llr && d->shared->constellation().empty())
-        throw std::invalid_argument("model '" + d->shared->name() + "' has no constellation, hence no soft bits");
+        throw std::invalid_argument("model '" + d->shared->name() +
+                                    "' has no constellation, hence no soft bits");
     d->process(y, x_hat, llr, n);
 }
 

@@ -24,7 +24,9 @@ std::vector<double> betas_of(const noise_schedule::config& c)
         return c.trained_betas;
     }
     std::vector<double> betas(n);
-    auto ramp = [&](double a, double b, size_t i) { return n == 1 ? a : a + (b - a) * double(i) / double(n - 1); };
+    auto ramp = [&](double a, double b, size_t i) {
+        return n == 1 ? a : a + (b - a) * double(i) / double(n - 1);
+    };
     // Nichol and Dhariwal 2021, eq. 17, with its cap of 0.999.
     auto cosine = [&](size_t i) {
         const double angle = (double(i) / double(n) + 0.008) / 1.008 * M_PI / 2;
@@ -64,8 +66,9 @@ noise_schedule::noise_schedule(const config& c)
     double abar = 1;
     for (double beta : betas_of(c)) {
         if (!(beta > 0 && beta < 1))
-            throw std::invalid_argument("schedule: a beta is " + std::to_string(beta) +
-                                        ", every one must lie between 0 and 1; check beta_start and beta_end");
+            throw std::invalid_argument(
+                "schedule: a beta is " + std::to_string(beta) +
+                ", every one must lie between 0 and 1; check beta_start and beta_end");
         d_abar.push_back(abar *= 1 - beta);
     }
 }

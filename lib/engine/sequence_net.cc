@@ -20,13 +20,15 @@ const network_kind registered("envelope_taps", [](const model& m) {
 json_reader network_of(const model& m)
 {
     if (m.task() != "sequence")
-        throw model_error(m.path() + ": task is '" + m.task() + "'; the network kind envelope_taps is for 'sequence'");
+        throw model_error(m.path() + ": task is '" + m.task() +
+                          "'; the network kind envelope_taps is for 'sequence'");
     return m.data().reader("network");
 }
 
 //! sum over k of (a[k] + j b[k]) (re[k] + j im[k]), in lanes so that it vectorises.
-DIFFUSION_VECTORISE void filter(const float* __restrict a, const float* __restrict b, const float* __restrict re,
-                                const float* __restrict im, size_t taps, float* __restrict out)
+DIFFUSION_VECTORISE void filter(const float* __restrict a, const float* __restrict b,
+                                const float* __restrict re, const float* __restrict im, size_t taps,
+                                float* __restrict out)
 {
     float x[lanes] = {}, y[lanes] = {};
     size_t k = 0;
@@ -58,15 +60,17 @@ sequence_net::sequence_net(const model& file, const std::string& part, size_t lo
     d_width = network.count("width", 1, 512);
     d_taps = 2 * d_reach + 1;
     d_margin = std::max(d_reach, 2 * (kernel / 2));
-    const auto tensor = [&](const std::string& name, const std::vector<size_t>& shape) -> const std::vector<float>& {
+    const auto tensor = [&](const std::string& name,
+                            const std::vector<size_t>& shape) -> const std::vector<float>& {
         return file.data().tensor(part + "." + name, shape);
     };
     const size_t in[3] = { inputs, d_width, d_width }, across[3] = { kernel, kernel, 1 };
     for (size_t i = 0; i < 3; i++) {
         const std::string name = "conv." + std::to_string(i);
-        const auto w = windows(tensor(name + ".weight", { d_width, in[i], across[i] }), d_width, in[i], across[i]);
-        d_conv[i] = packed_dense(across[i] * in[i], d_width, w.data(), tensor(name + ".bias", { d_width }).data(),
-                                 activation::silu);
+        const auto w = windows(tensor(name + ".weight", { d_width, in[i], across[i] }), d_width, in[i],
+                               across[i]);
+        d_conv[i] = packed_dense(across[i] * in[i], d_width, w.data(),
+                                 tensor(name + ".bias", { d_width }).data(), activation::silu);
     }
     d_gate = packed_dense(d_width, 2 * d_taps, tensor("gate.weight", { 2 * d_taps, d_width, 1 }).data(),
                           tensor("gate.bias", { 2 * d_taps }).data(), activation::none);

@@ -11,8 +11,9 @@ namespace gr::diffusion::engine {
 
 /*! Network kind "envelope_taps": one of the two networks of a sequence model, taps that follow the envelope.
  *
- * The torch reference, with what it does and why, is python/diffusion/nn/sequence_net.py; tests hold the two together.
- * One object serves one thread. Memory is taken in the constructor, and by run() for rows longer than any before. */
+ * The torch reference, with what it does and why, is python/diffusion/nn/sequence_net.py; tests hold the two
+ * together. One object serves one thread. Memory is taken in the constructor, and by run() for rows longer
+ * than any before. */
 class DIFFUSION_API sequence_net
 {
 public:

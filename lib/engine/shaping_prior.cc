@@ -45,7 +45,8 @@ shaping_prior::shaping_prior(model::sptr source) : d_model(std::move(source))
     if (d_model->kind() != "film_mlp")
         network.wrong("kind", "a shaper is a film_mlp");
     if (!network.array("hidden", 64).empty())
-        network.wrong("hidden", "a shaper has no hidden layers: only the likelihood may depend on the sample");
+        network.wrong("hidden",
+                      "a shaper has no hidden layers: only the likelihood may depend on the sample");
     network.choice("activation", { "silu" });
     network.choice("skip", { "gaussian" });
     const json_reader conditioner = network.object("condition");
@@ -146,13 +147,15 @@ uint32_t shaping_prior::index(const link_state& s) const
                                     " was trained for AWGN only; leave the hardware out or use ps-qam64");
     const double half = s.phase_noise_deg * 2;
     if (!(half >= d_phase_low - 0.5 && half <= d_phase_high + 0.5))
-        throw std::invalid_argument("shaper: phase_noise_deg is " + std::to_string(s.phase_noise_deg) + ", use " +
-                                    std::to_string(d_phase_low / 2) + " to " + std::to_string(d_phase_high / 2));
+        throw std::invalid_argument("shaper: phase_noise_deg is " + std::to_string(s.phase_noise_deg) +
+                                    ", use " + std::to_string(d_phase_low / 2) + " to " +
+                                    std::to_string(d_phase_high / 2));
     if (s.adc_bits < d_bits_low || s.adc_bits > d_bits_high)
         throw std::invalid_argument("shaper: adc_bits is " + std::to_string(s.adc_bits) + ", use " +
                                     std::to_string(d_bits_low) + " to " + std::to_string(d_bits_high));
     if (!std::isfinite(s.snr_db))
-        throw std::invalid_argument("shaper: snr_db is " + std::to_string(s.snr_db) + ", use a finite number");
+        throw std::invalid_argument("shaper: snr_db is " + std::to_string(s.snr_db) +
+                                    ", use a finite number");
     const double tenths = std::min(std::max(s.snr_db * 10, double(d_hw_snr_low)), double(d_hw_snr_high));
     const uint32_t snr = uint32_t(std::lround(tenths) - d_hw_snr_low);
     const int phase = std::min(std::max(int(std::lround(half)), d_phase_low), d_phase_high) - d_phase_low;
@@ -165,8 +168,9 @@ uint32_t shaping_prior::index(const link_state& s) const
 link_state shaping_prior::state(uint32_t index) const
 {
     if (index >= states())
-        throw std::invalid_argument("shaper: composition index " + std::to_string(index) + " does not exist, model " +
-                                    d_model->name() + " has 0 to " + std::to_string(states() - 1));
+        throw std::invalid_argument("shaper: composition index " + std::to_string(index) +
+                                    " does not exist, model " + d_model->name() + " has 0 to " +
+                                    std::to_string(states() - 1));
     link_state s;
     const uint32_t plain = uint32_t(d_snr_high - d_snr_low + 1);
     if (index < plain) {
@@ -197,7 +201,8 @@ std::vector<double> shaping_prior::hidden(uint32_t index) const
     return h;
 }
 
-double shaping_prior::row(const std::vector<double>& weights, double bias, size_t at, const std::vector<double>& h) const
+double shaping_prior::row(const std::vector<double>& weights, double bias, size_t at,
+                          const std::vector<double>& h) const
 {
     for (size_t i = 0; i < d_width; i++)
         bias = std::fma(weights[at * d_width + i], h[i], bias);
@@ -233,8 +238,8 @@ double shaping_prior::amplitude(uint32_t index) const
     if (state(index).hardware) {
         const std::vector<double> h = hidden(index);
         const size_t second = d_class_size.size();
-        const double log_drive =
-            takes_second(index, h) ? row(d_w2, d_b2[second], second, h) : row(d_drive, d_drive[d_width], 0, h);
+        const double log_drive = takes_second(index, h) ? row(d_w2, d_b2[second], second, h)
+                                                        : row(d_drive, d_drive[d_width], 0, h);
         return exact::exp(log_drive);
     }
     const std::vector<double> p = class_pmf(index);

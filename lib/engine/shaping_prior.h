@@ -52,7 +52,8 @@ public:
 
 private:
     std::vector<double> hidden(uint32_t index) const;
-    double row(const std::vector<double>& weights, double bias, size_t at, const std::vector<double>& h) const;
+    double row(const std::vector<double>& weights, double bias, size_t at,
+               const std::vector<double>& h) const;
     bool takes_second(uint32_t index, const std::vector<double>& h) const;
 
     model::sptr d_model;

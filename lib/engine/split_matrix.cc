@@ -6,8 +6,9 @@
 namespace gr::diffusion::engine {
 
 namespace {
-DIFFUSION_VECTORISE void product(size_t rows, size_t inner, size_t cols, const double* a_re, const double* a_im,
-                                 const double* b_re, const double* b_im, double* re, double* im)
+DIFFUSION_VECTORISE void product(size_t rows, size_t inner, size_t cols, const double* a_re,
+                                 const double* a_im, const double* b_re, const double* b_im, double* re,
+                                 double* im)
 {
     std::fill_n(re, rows * cols, 0.0);
     std::fill_n(im, rows * cols, 0.0);

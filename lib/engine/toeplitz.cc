@@ -29,8 +29,9 @@ DIFFUSION_VECTORISE void dot(const double* __restrict a_re, const double* __rest
 }
 
 //! a += k b
-DIFFUSION_VECTORISE void add_reversed(double k_re, double k_im, double* __restrict a_re, double* __restrict a_im,
-                                      const double* __restrict b_re, const double* __restrict b_im, size_t n)
+DIFFUSION_VECTORISE void add_reversed(double k_re, double k_im, double* __restrict a_re,
+                                      double* __restrict a_im, const double* __restrict b_re,
+                                      const double* __restrict b_im, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         a_re[i] += k_re * b_re[i] - k_im * b_im[i];
@@ -143,7 +144,8 @@ bool toeplitz_inverse::run(const double* t_re, const double* t_im, double* re, d
         return false;
     for (size_t i = 1; i < n; i++) {
         const size_t at = i * n + i, before = at - n - 1;
-        next_row(m_re + before, m_im + before, x_re + i, x_im + i, y_re + i, y_im + i, m_re + at, m_im + at, n - i);
+        next_row(m_re + before, m_im + before, x_re + i, x_im + i, y_re + i, y_im + i, m_re + at, m_im + at,
+                 n - i);
     }
     double *const p_re = x_re, *const p_im = x_im; // row g, free for that now
     for (size_t g : d_gaps) {
@@ -157,7 +159,8 @@ bool toeplitz_inverse::run(const double* t_re, const double* t_im, double* re, d
         }
         for (size_t i = 0; i < n; i++)
             if (i != g)
-                eliminate(p_re[i] / pivot, -p_im[i] / pivot, p_re + i, p_im + i, m_re + i * n + i, m_im + i * n + i, n - i);
+                eliminate(p_re[i] / pivot, -p_im[i] / pivot, p_re + i, p_im + i, m_re + i * n + i,
+                          m_im + i * n + i, n - i);
     }
     size_t kept = 0; // rows so far; the row's part left of the diagonal stays as it is
     const size_t count = n - d_gaps.size();

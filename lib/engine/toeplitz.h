@@ -22,8 +22,8 @@ public:
     void resize(size_t n, const std::vector<size_t>& gaps);
 
     /*! \param t_re,t_im first column of the whole matrix, n values
-     *  \param re,im the inverse, row by row, (n - gaps) squared values; what lies left of the diagonal (the other
-     *  half's conjugate) is not written
+     *  \param re,im the inverse, row by row, (n - gaps) squared values; what lies left of the diagonal (the
+     *  other half's conjugate) is not written
      *  \returns false if the matrix is not positive definite in double precision */
     bool run(const double* t_re, const double* t_im, double* re, double* im);
 

@@ -31,17 +31,20 @@ HWY_INLINE V C(float x) { return hn::Set(D(), x); }
 #define GR_DIFFUSION_LOOK_UP 0
 #endif
 
-/* In the epilogue of a dense layer multiplications compete with the layer's own; additions, minima, integers and
- * look-ups run beside them (measured on Zen 4). So what can be looked up is not multiplied. */
+/* In the epilogue of a dense layer multiplications compete with the layer's own; additions, minima, integers
+ * and look-ups run beside them (measured on Zen 4). So what can be looked up is not multiplied. */
 
 #if GR_DIFFUSION_LOOK_UP
 
-alignas(64) constexpr float sixteenths[16] = { // 2^(i / 16)
-    1.0f, 1.044273782f, 1.090507733f, 1.138788635f, 1.189207115f, 1.241857812f, 1.296839555f, 1.354255547f,
-    1.414213562f, 1.476826146f, 1.542210825f, 1.610490332f, 1.681792831f, 1.756252160f, 1.834008086f, 1.915206561f,
+alignas(64) constexpr float sixteenths[16] = {
+    // 2^(i / 16)
+    1.0f,         1.044273782f, 1.090507733f, 1.138788635f, 1.189207115f, 1.241857812f,
+    1.296839555f, 1.354255547f, 1.414213562f, 1.476826146f, 1.542210825f, 1.610490332f,
+    1.681792831f, 1.756252160f, 1.834008086f, 1.915206561f,
 };
 
-//! 2^(x * rate) = scale * (1 + g): the parts that exp and expm1 are made of. |x * rate| < 126. Error 4e-7 of it.
+//! 2^(x * rate) = scale * (1 + g): the parts that exp and expm1 are made of. |x * rate| < 126. Error 4e-7 of
+//! it.
 HWY_INLINE void exp_parts(V x, float rate, V& scale, V& g)
 {
     // Adding 1.5 * 2^23 rounds to whole sixteenths: the low 4 bits say which, those above are the exponent.
@@ -61,7 +64,8 @@ HWY_INLINE V clamp(V x, float limit) { return V{ _mm512_range_ps(x.raw, _mm512_s
 HWY_INLINE V piece(const activation_pieces& t, V x)
 {
     const V a{ _mm512_range_ps(x.raw, _mm512_set1_ps(t.limit), 0b1010) }; // min(|x|, limit)
-    const V magic = C(12582912.0f * t.step); // the sum is rounded to whole steps, their number in its low bits
+    // the sum is rounded to whole steps, their number in its low bits
+    const V magic = C(12582912.0f * t.step);
     const V n = hn::Min(hn::Add(a, magic), C((12582912.0f + 15.0f) * t.step));
     const V f = hn::Sub(a, hn::Sub(n, magic));
     auto coefficient = [&](int k) {

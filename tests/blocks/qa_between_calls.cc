@@ -68,7 +68,8 @@ BOOST_AUTO_TEST_CASE(a_busy_block_does_it_itself_between_two_calls)
     int by_block = 0;
     bool ever_inside = false;
     for (int i = 0; i < 200; i++) {
-        const auto [who, inside] = between.ask([&] { return std::pair(std::this_thread::get_id(), block.inside); });
+        const auto [who, inside] = between.ask(
+            [&] { return std::pair(std::this_thread::get_id(), block.inside); });
         by_block += who == block.id();
         ever_inside |= inside;
     }

@@ -118,7 +118,8 @@ BOOST_AUTO_TEST_CASE(absurd_weights_are_refused)
 BOOST_AUTO_TEST_CASE(errors_are_utf8_whatever_the_file_holds)
 {
     refused(good().bytes("{\"a\": \xff\x80}"), "no valid JSON");
-    for (const char* part : { "\xff", "\xc3", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x07", "\xe2\x82" })
+    for (const char* part :
+         { "\xff", "\xc3", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x07", "\xe2\x82" })
         BOOST_TEST(readable(std::string("a") + part + "b").find_first_not_of("a?b") ==
                    std::string::npos);
     for (const char* part : { "\u00e4", "\u20ac", "\U0001f600" })

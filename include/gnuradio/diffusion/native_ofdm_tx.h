@@ -45,11 +45,13 @@ public:
     virtual void set_modulation(const std::string& modulation) = 0;
     virtual void set_fec(const std::string& fec) = 0;
     virtual void set_amplitude(double amplitude) = 0;
-    /*! Shaped payloads (probabilistic amplitude shaping) that follow the link's SNR: code and composition are the
-     *  best that a link 2 dB worse than snr_db bears, and travel in each frame's header. 16-, 64- and 256-QAM. Plain
-     *  payloads again: NaN, or by message a value that is no number. \param snr_db as the receiver reports it */
+    /*! Shaped payloads (probabilistic amplitude shaping) that follow the link's SNR: code and composition are
+     *  the best that a link 2 dB worse than snr_db bears, and travel in each frame's header. 16-, 64- and
+     *  256-QAM. Plain payloads again: NaN, or by message a value that is no number. \param snr_db as the
+     *  receiver reports it */
     virtual void set_shaping_snr_db(double snr_db) = 0;
-    //! \param pilots of the payload's symbols: "full" (fft_len/16 a symbol), "half", "quarter"; each header says it
+    //! \param pilots of the payload's symbols: "full" (fft_len/16 a symbol), "half", "quarter"; each header
+    //!        says it
     virtual void set_pilots(const std::string& pilots) = 0;
     virtual std::string pilots() const = 0;
     //! Composition index of the next frame, or -1.

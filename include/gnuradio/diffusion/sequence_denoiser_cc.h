@@ -12,14 +12,14 @@ namespace gr::diffusion {
 /*! \brief Undoes an amplifier with memory: received waveform in, denoised waveform out.
  * \ingroup diffusion
  *
- * One step of a sequence denoiser (models seq-*) at the matched noise level: the posterior mean of the waveform sent. It
- * knows the amplifier, not the symbols; whoever demodulates comes after it. Any stretch of a stream gives the same
- * samples however the scheduler cuts it.
+ * One step of a sequence denoiser (models seq-*) at the matched noise level: the posterior mean of the
+ * waveform sent. It knows the amplifier, not the symbols; whoever demodulates comes after it. Any stretch of
+ * a stream gives the same samples however the scheduler cuts it.
  *
- * Input: samples of a waveform that was sent with mean power 1, divided here by `gain`. Tags and message port "cmd": "noise_var"
- * (E|n|^2 at the input) and "snr" (dB, for a waveform of power |gain|^2); messages also "gain", "model" (a sequence
- * model of the same reach). What is wrong is logged and counted and changes nothing. Samples that are NaN,
- * infinite or 120 dB above the waveform's power count as 0, see bad_samples().
+ * Input: samples of a waveform that was sent with mean power 1, divided here by `gain`. Tags and message port
+ * "cmd": "noise_var" (E|n|^2 at the input) and "snr" (dB, for a waveform of power |gain|^2); messages also
+ * "gain", "model" (a sequence model of the same reach). What is wrong is logged and counted and changes
+ * nothing. Samples that are NaN, infinite or 120 dB above the waveform's power count as 0, see bad_samples().
  * Delay: delay_samples() samples, which tags follow. */
 class DIFFUSION_API sequence_denoiser_cc : virtual public gr::sync_block
 {

@@ -88,7 +88,8 @@ void bind_symbol_law(py::module& m)
             },
             py::arg("points"), py::arg("y"), py::arg("noise_var") = -1, py::arg("guess") = 0.1,
             py::arg("blind") = true,
-            "Nothing fitted: the ideal constellation behind the converter that samples y show, and, blind, what "
+            "Nothing fitted: the ideal constellation behind the converter that samples y show, and, blind, "
+            "what "
             "they tell of the radio. cells_known is False if they show none.")
         .def(
             "refined",
