@@ -16,10 +16,16 @@ std::string sentence(const dsp::input_report& r, std::pair<double, double> range
         return "there is no signal: its samples are constant, nearly zero or no numbers";
     if (r.reason == "level")
         std::snprintf(text, sizeof text,
-                      "the power is %+.1f dB from what it should be; check the AGC, or the equaliser", db(r.power));
+                      "the %s is %+.1f dB from what it should be; check the AGC, or the equaliser",
+                      r.rival ? "gain" : "power", r.rival ? r.rival_gain_db : db(r.power));
     else if (r.reason == "noise")
         std::snprintf(text, sizeof text, "there is %.1f dB more noise or distortion than the noise variance says",
                       db(r.noise));
+    else if (r.reason == "constellation" && r.rival == 1)
+        return "it is more likely noise alone than the model's constellation";
+    else if (r.reason == "constellation")
+        std::snprintf(text, sizeof text, "it is more likely %d points than the model's; load the model of that constellation",
+                      r.rival);
     else if (r.reason == "range")
         std::snprintf(text, sizeof text, "the SNR is outside the %g to %g dB that the model was trained on",
                       range.first, range.second);

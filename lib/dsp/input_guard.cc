@@ -64,6 +64,7 @@ void input_guard::set_law(const symbol_law& law)
     d_weight.resize(m);
     d_share.resize(m);
     d_prepared = -1;
+    d_has_rivals = d_rivals.prepare(law.points()) && !law.fitted();
     reset();
 }
 
@@ -74,6 +75,7 @@ void input_guard::reset()
     d_bad = d_good = 0;
     d_tests = 0;
     d_pool = 0;
+    d_rivals.reset();
     d_level = d_kurtosis = {};
     d_square = d_fourth = 0;
     d_summed = 0;
@@ -89,6 +91,8 @@ void input_guard::set_noise_var(double noise_var, bool said)
         return;
     // A block across two noise levels fits neither.
     const double ratio = noise_var / d_noise_var;
+    if (ratio > 1.25 || ratio < 0.8)
+        d_rivals.reset();
     if ((ratio > 1.25 || ratio < 0.8) && d_block.size() < least)
         d_block.clear();
     else if (ratio > 1.25 || ratio < 0.8) {
@@ -222,6 +226,14 @@ input_report input_guard::test(const std::complex<float>* y, size_t n)
             r.pooled += std::pow(d_pooled[c] - 1.0 / cells, 2) * cells;
         if (d_gaussian && d_pool >= least_pool && r.pooled > pooled_limit())
             r.reason = "shape";
+    }
+    if (r.reason.empty() && !grid && d_has_rivals && d_gaussian && n >= least) {
+        const auto v = d_rivals.feed(y, n);
+        r.lead = v.lead;
+        r.rival = v.points;
+        r.rival_gain_db = v.gain_db;
+        if (v.certain)
+            r.reason = size_t(v.points) == m ? "level" : "constellation";
     }
     if (r.reason.empty())
         d_scale = scale;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cell_test.h"
+#include "rival_test.h"
 #include "symbol_law.h"
 #include <array>
 #include <chrono>
@@ -14,12 +15,16 @@ namespace gr::diffusion::dsp {
 
 //! What a block of symbols looks like to a law, and what is wrong with it.
 struct DIFFUSION_API input_report {
-    std::string reason;    //!< "" if nothing is wrong, else one of "dead", "level", "noise", "shape", "unused points", "range"
+    std::string reason;    //!< "" if nothing is wrong, else one of "dead", "level", "noise", "shape", "unused points",
+                           //!< "constellation", "range"
     double power = 0;      //!< E|y|^2 over the law's
     double noise = 0;      //!< variance about the law's centroids over the law's
     double shape = 0;      //!< chi-square distance per symbol: of the errors from a Gaussian's; on a coarse converter's
                            //!< grid of the levels from a fitted law's, 0 if the fit has none
     double pooled = 0;     //!< shape of the newest blocks together, if outliers are missing; else 0
+    double lead = 0;       //!< log-likelihood of another constellation or gain over the law's, nats, pooled; unfitted laws
+    double rival_gain_db = 0; //!< its gain
+    int rival = 0;            //!< its points; the law's own number: another gain; 1: noise
     double unused = 0;     //!< sum (M p_i - 1)^2 / M over the points' shares p_i: 0 all alike, M - 1 only one
 };
 
@@ -33,7 +38,8 @@ struct DIFFUSION_API input_report {
  * Gaussian's: they are judged by power, with more patience, and, if the law was fitted behind that converter, by how
  * often each of its levels occurs. Errors are also counted over the newest 16 blocks or so, where less is enough to be
  * bad, if they have too few outliers: so errors are when points are missing from the law, not when the noise is not
- * Gaussian, which a receiver had better bear.
+ * Gaussian, which a receiver had better bear. Without a fit the other square constellations and other gains are tried
+ * too (rival_test): a likelihood ratio tells denser ones that no distribution of errors does.
  *
  * Three bad blocks in a row raise the alarm, eight good ones end it. The first blocks follow closely, later ones
  * such that testing takes about 2% of the time; a suspicion is looked into at once. Between tests the power and the
@@ -96,6 +102,8 @@ private:
     double d_square = 0, d_fourth = 0; // sums over the one under way
     size_t d_summed = 0;
     cell_test d_cells;
+    rival_test d_rivals;
+    bool d_has_rivals = false;
     std::vector<point> d_points;
     std::vector<float> d_distance, d_weight; // block x points
     std::vector<double> d_share;

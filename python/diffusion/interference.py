@@ -4,8 +4,10 @@ of it, and symbols of any constellation are received jointly with it.
 
 The prior is a mixture of zero-mean circular Gaussians over windows of samples. Added noise keeps it a mixture, so its
 score, and with it the denoiser E[i | i + w], is a closed form at every level of the forward diffusion. Reception is
-deterministic posterior sampling over both unknowns, in turns: the symbols' posterior mean given what the interference
-leaves, the interference's given what the symbols leave, each at the noise level that the other's uncertainty makes.
+expectation propagation over both unknowns, in turns: the symbols' posterior given what the interference leaves, the
+interference's given what the symbols leave, each sample at the noise level that the other's uncertainty makes there. What
+one tells the other about a sample is cleared of what it was told about that sample before (Minka, Expectation propagation
+for approximate Bayesian inference, UAI 2001): else they come to agree on their errors.
 """
 import json
 import zipfile
@@ -15,13 +17,17 @@ import numpy as np
 
 from . import diffusion_python as _native
 from .metrics import labels
+from .one_thread import one_thread
 
-LEAST = 2000  # samples of a recording
+SHORTEST = 2000  # samples of a recording
 WINDOW, COMPONENTS = 16, 48
 HELD = 5.0  # windows that the law's own weights count for beside those of a block
 PERIODS = range(1, 9)
 EARLY = 3   # turns that say nothing of the components yet
-STEP = 0.3  # of a turn towards the symbols' new posterior: whole steps overrate early decisions
+STEP = 0.5  # of a turn towards the new messages, which else may swing
+STILL = 2e-4  # mean change of the symbols' posterior means, squared, over their power, at which turns end
+LEAST = 1e-3  # variance that a message claims at least, over the symbols' power
+NEAR = 8.0   # nats from the likeliest component of a window at which others are looked at again
 
 
 class InterferenceLaw:
@@ -44,14 +50,15 @@ class InterferenceLaw:
         return float(self.weights @ self.power.mean(1))
 
     @classmethod
+    @one_thread()
     def fit(cls, recordings, noise_var=0.0, window=WINDOW, components=COMPONENTS, rounds=20, seed=1, most=5000):
         """Learned from recordings of the interference alone: complex (n,) or a list of such, 2000 samples or more, with
         noise of noise_var = E|n|^2 on it. Expectation maximisation on `most` random windows, seconds."""
         rows = [recordings] if np.ndim(recordings) == 1 and not isinstance(recordings, list) else list(recordings)
         rows = [np.asarray(r, np.complex128) for r in rows]
-        if sum(r.size for r in rows) < LEAST or any(r.ndim != 1 or r.size < window for r in rows):
+        if sum(r.size for r in rows) < SHORTEST or any(r.ndim != 1 or r.size < window for r in rows):
             raise ValueError(f"{sum(r.size for r in rows)} samples of interference; give rows longer than {window}, "
-                             f"{LEAST} samples or more")
+                             f"{SHORTEST} samples or more")
         if not all(np.isfinite(r).all() for r in rows):
             raise ValueError("the recording holds samples that are not finite; leave them out")
         if not (2 <= window <= 64 and 1 <= components <= 256):
@@ -111,44 +118,88 @@ class InterferenceLaw:
         """The law with E|i|^2 = variance."""
         return InterferenceLaw(self.weights, self.basis, self.power * (variance / self.variance), self.floor, self.period)
 
-    def denoise(self, z, level, held=None):
+    def denoise(self, z, level, held=None, counts=True):
         """(E[i | i + w = z], its error variance a sample) for complex (n,) z, E|w|^2 = level: a number or (n,).
 
         held: a dictionary that lives through several calls on one block; what the block's windows said of the components
-        before, by their position modulo the period, then counts as their prior: interference stays what it is."""
+        before, by their position modulo the period, then counts as their prior: interference stays what it is (not yet if
+        counts is false), and components that were far from likely there are not looked at again."""
         z = np.asarray(z, np.complex128)
         T = self.window
         if z.size < T:
             raise ValueError(f"{z.size} samples; give {T} or more")
-        level = float(np.mean(level))
-        out, seen, spread = np.zeros(z.size, complex), np.zeros(z.size), np.zeros(z.size)
         step = max(1, T // 4)
         starts = np.unique(np.r_[np.arange(0, z.size - T + 1, step), z.size - T])
-        shrink = self.power / (self.power + level)
+        weights = held["weights"][starts % self.period] if held and "weights" in held else np.broadcast_to(self.weights, (starts.size, len(self.weights)))
+        at = starts[:, None] + np.arange(T)
+        if np.ndim(level) == 0 or np.ptp(level) == 0:
+            p, mean, left = self._even(z[at], float(np.mean(level)), weights)
+        else:
+            active = held.get("active") if held else None
+            p, mean, left, near = self._uneven(z[at], np.asarray(level, float)[at], weights, active)
+            if held is not None:
+                held["active"] = near
+        if held is not None and counts:
+            held["weights"] = self._held_weights(p, starts % self.period, self.period, T // step)
         taper = np.hanning(T + 2)[1:-1]
-        posteriors = []
-        for a in range(0, starts.size, 4096):
-            at = starts[a:a + 4096, None] + np.arange(T)
-            windows = z[at]
-            weights = held["weights"][starts[a:a + 4096] % self.period] if held else self.weights
-            p = _posterior(windows, weights, self.power + level, self.basis)
-            posteriors.append(p)
-            mean, left = np.zeros_like(windows), np.zeros(windows.shape)
-            square = np.zeros(windows.shape)
-            for k in np.flatnonzero(p.max(0) > 1e-4):
-                rows = np.flatnonzero(p[:, k] > 1e-4)
-                part = ((windows[rows] @ self.basis[k].conj()) * shrink[k]) @ self.basis[k].T
-                weight = p[rows, k:k + 1]
-                mean[rows] += weight * part
-                square[rows] += weight * np.abs(part) ** 2
-                left[rows] += weight * np.real((np.abs(self.basis[k]) ** 2) @ (shrink[k] * level))
-            left += np.maximum(square - np.abs(mean) ** 2, 0)
-            np.add.at(out, at, taper * mean)
-            np.add.at(spread, at, taper * left)
-            np.add.at(seen, at, np.broadcast_to(taper, at.shape))
-        if held is not None:
-            held["weights"] = self._held_weights(np.concatenate(posteriors), starts % self.period, self.period, T // step)
+        out, seen, spread = np.zeros(z.size, complex), np.zeros(z.size), np.zeros(z.size)
+        np.add.at(out, at, taper * mean)
+        np.add.at(spread, at, taper * left)
+        np.add.at(seen, at, np.broadcast_to(taper, at.shape))
         return out / seen, spread / seen
+
+    def _even(self, windows, level, weights):
+        """(components' probabilities, posterior means, error variances a sample) of windows in noise of one level."""
+        p = _posterior(windows, weights, self.power + level, self.basis)
+        shrink = self.power / (self.power + level)
+        mean, left, square = np.zeros_like(windows), np.zeros(windows.shape), np.zeros(windows.shape)
+        for k in np.flatnonzero(p.max(0) > 1e-4):
+            rows = np.flatnonzero(p[:, k] > 1e-4)
+            part = ((windows[rows] @ self.basis[k].conj()) * shrink[k]) @ self.basis[k].T
+            weight = p[rows, k:k + 1]
+            mean[rows] += weight * part
+            square[rows] += weight * np.abs(part) ** 2
+            left[rows] += weight * np.real((np.abs(self.basis[k]) ** 2) @ (shrink[k] * level))
+        return p, mean, left + np.maximum(square - np.abs(mean) ** 2, 0)
+
+    def _uneven(self, windows, level, weights, active=None):
+        """The same in noise of another level at every sample, (n, T); active: (n, K) components worth looking at. Also those
+        worth it next time.
+
+        A component is F a with a ~ CN(0, I) and F (T, r) of its eigenvalues that stand out of the noise, so that the
+        posterior of a needs r x r matrices: A = I + F^H D^-1 F, mean A^-1 F^H D^-1 z."""
+        floor = 0.05 * level.min()
+        over = windows / level
+        common = np.log(level).sum(1) + np.real(over * windows.conj()).sum(1)
+        logs, parts = np.full((len(windows), len(self.weights)), -np.inf), {}
+        for k, (power, basis) in enumerate(zip(self.power, self.basis)):
+            rows = np.arange(len(windows)) if active is None else np.flatnonzero(active[:, k])
+            keep = power >= min(floor, power.max())
+            if rows.size == 0:
+                continue
+            factor = basis[:, keep] * np.sqrt(power[keep])
+            size = factor.shape[1]
+            products = (factor.conj()[:, :, None] * factor[:, None, :]).reshape(len(factor), -1)
+            a = np.eye(size) + ((1 / level[rows]) @ products).reshape(-1, size, size)
+            b = over[rows] @ factor.conj()
+            inverse = np.linalg.inv(a)
+            x = np.matmul(inverse, b[:, :, None])[:, :, 0]
+            logs[rows, k] = (np.log(weights[rows, k]) - np.linalg.slogdet(a)[1] + np.real(b.conj() * x).sum(1) - common[rows])
+            parts[k] = rows, factor, inverse, x
+        logs -= logs.max(1, keepdims=True)
+        p = np.exp(logs)
+        p /= p.sum(1, keepdims=True)
+        mean, left, square = np.zeros_like(windows), np.zeros(windows.shape), np.zeros(windows.shape)
+        for k, (rows, factor, inverse, x) in parts.items():
+            some = p[rows, k] > 1e-4
+            if not some.any():
+                continue
+            rows, weight = rows[some], p[rows[some], k:k + 1]
+            part = x[some] @ factor.T
+            mean[rows] += weight * part
+            square[rows] += weight * np.abs(part) ** 2
+            left[rows] += weight * np.real((np.matmul(factor, inverse[some]) * factor.conj()).sum(-1))
+        return p, mean, left + np.maximum(square - np.abs(mean) ** 2, 0), logs > -NEAR
 
     def score(self, z, level):
         """Score of i + w, complex: (denoise(z) - z) / (level / 2)."""
@@ -198,7 +249,7 @@ class InterferenceReceiver:
     constellation: name or complex (M,) labelled by index; law: InterferenceLaw or its file. When called, noise_var is
     E|n|^2 of the Gaussian noise beside it, with E|x|^2 = 1. estimate: scale the law to the power that y has beyond symbols and noise."""
 
-    def __init__(self, constellation, law, rounds=12, estimate=True):
+    def __init__(self, constellation, law, rounds=24, estimate=True):
         points = _native.constellation(constellation) if isinstance(constellation, str) else constellation
         self.points = np.asarray(points).astype(np.complex128)
         self.bits = int(np.log2(self.points.size))
@@ -210,13 +261,14 @@ class InterferenceReceiver:
         self.rounds, self.estimate = int(rounds), bool(estimate)
 
     def _symbols(self, z, variance):
-        """Posterior mean and variance of symbols in circular noise of that variance a sample."""
+        """Posterior mean and variance of symbols in circular noise of that variance a sample, and log-likelihoods."""
         logs = -np.abs(z[:, None] - self.points) ** 2 / variance[:, None]
         p = np.exp(logs - logs.max(1, keepdims=True))
         p /= p.sum(1, keepdims=True)
         mean = p @ self.points
-        return mean, np.maximum(p @ np.abs(self.points) ** 2 - np.abs(mean) ** 2, 0), logs
+        return mean, np.maximum(p @ np.abs(self.points) ** 2 - np.abs(mean) ** 2, 1e-9), logs
 
+    @one_thread()
     def __call__(self, y, noise_var):
         """(x_hat, llr) of equalised symbols y complex (n,), one a sample."""
         y = np.asarray(y).astype(np.complex128)
@@ -226,15 +278,32 @@ class InterferenceReceiver:
             raise ValueError(f"noise_var is {noise_var}; use a positive variance E|n|^2")
         power = float(np.mean(np.abs(self.points) ** 2))
         law = self.law.scaled(max(float(np.mean(np.abs(y) ** 2)) - power - noise_var, 1e-3)) if self.estimate else self.law
-        mean = np.zeros(y.size, complex)
-        variance = np.full(y.size, np.mean(np.abs(self.points) ** 2))
-        held = {}
+        # What the symbols tell of the interference: a Gaussian a sample, mean `seen` and variance `level`.
+        seen, level = y, np.full(y.size, noise_var + power)
+        least, most = LEAST * power, noise_var + 5 * power
+        held, fresh = {}, np.zeros(y.size, complex)
         for turn in range(self.rounds):
-            seen = y - mean
-            level = noise_var + float(np.mean(variance))
-            interference, left = law.denoise(seen, level, held if turn >= EARLY else None)
-            fresh, spread, logs = self._symbols(y - interference, noise_var + left)
-            mean, variance = mean + STEP * (fresh - mean), variance + STEP * (spread - variance)
+            posterior, left = law.denoise(seen, level, held, turn >= EARLY)
+            # Without the sample's own word, which the symbols gave: what the neighbours say of the interference.
+            precision = 1 / np.minimum(left, 0.999 * level) - 1 / level
+            variance = np.maximum(1 / precision, least)
+            around = (posterior / np.minimum(left, 0.999 * level) - seen / level) / precision
+            before = fresh
+            fresh, spread, logs = self._symbols(y - around, noise_var + variance)
+            if turn > EARLY and np.mean(np.abs(fresh - before) ** 2) < STILL * power:
+                break
+            # The interference's moments given this and the symbols, without what the neighbours said of it.
+            share = variance / (variance + noise_var)
+            moment = around + share * (y - fresh - around)
+            precision = 1 / (share * noise_var + share ** 2 * spread) - 1 / variance
+            told = precision > 1 / most
+            precision = np.where(told, precision, 1 / most)
+            told = np.where(told, (moment / (share * noise_var + share ** 2 * spread) - around / variance) / precision, y - fresh)
+            precision = np.minimum(precision, 1 / noise_var)
+            # Natural parameters are what is moved by a part of the way.
+            both = (1 - STEP) / level + STEP * precision
+            seen = ((1 - STEP) * seen / level + STEP * precision * told) / both
+            level = 1 / both
         table = labels(self.bits)
         from scipy.special import logsumexp
         llr = np.stack([logsumexp(logs[:, table[:, k] == 1], 1) - logsumexp(logs[:, table[:, k] == 0], 1)

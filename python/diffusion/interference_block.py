@@ -17,7 +17,7 @@ class interference_receiver(symbol_block):
     their block on. Port "cmd": a dictionary or pair with noise_var, snr or law (file). Delay: two windows of
     the law."""
 
-    def __init__(self, constellation="qam16", law=None, noise_var=0.01, block=1024, rounds=12):
+    def __init__(self, constellation="qam16", law=None, noise_var=0.01, block=1024, rounds=24):
         if not law:
             raise ValueError("interference_receiver: law is missing; give the file that "
                              "InterferenceLaw.save() wrote")

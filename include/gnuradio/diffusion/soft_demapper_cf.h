@@ -71,7 +71,8 @@ public:
     //! The guard: see the class's text.
     virtual void set_guard(bool on) = 0;
     virtual bool guard() const = 0;
-    //! Why the classical path is in use now: dead, level, noise, shape, unused points, range; "": it is not.
+    //! Why the classical path is in use now: dead, level, noise, shape, unused points, constellation, range;
+    //! "": it is not.
     virtual std::string guard_reason() const = 0;
     //! Alarms since the start, and symbols that took the classical path.
     virtual uint64_t guard_alarms() const = 0;

@@ -16,6 +16,9 @@ py::dict to_dict(const dsp::input_report& r)
     d["shape"] = r.shape;
     d["pooled"] = r.pooled;
     d["unused"] = r.unused;
+    d["lead"] = r.lead;
+    d["rival"] = r.rival;
+    d["rival_gain_db"] = r.rival_gain_db;
     return d;
 }
 

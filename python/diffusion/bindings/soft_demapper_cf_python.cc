@@ -3,6 +3,7 @@
 /* BINDTOOL_HEADER_FILE(soft_demapper_cf.h) */
 /* BINDTOOL_HEADER_FILE_HASH(0) */
 #include "numpy_io.h"
+#include "receiver_methods.h"
 #include <gnuradio/sync_interpolator.h>
 #include <gnuradio/diffusion/soft_demapper_cf.h>
 
@@ -11,38 +12,15 @@ namespace py = pybind11;
 void bind_soft_demapper_cf(py::module& m)
 {
     using block = gr::diffusion::soft_demapper_cf;
-    py::class_<
-        block, gr::sync_interpolator, gr::sync_block, gr::block, gr::basic_block,
-        std::shared_ptr<block>>(m, "soft_demapper_cf",
-                                "Soft demapper: equalised symbols in, LLRs out (positive: bit 1), MSB first.")
-        .def(py::init(&block::make), py::arg("model"), py::arg("noise_var") = -1.0, py::arg("mode") = "exact",
-             py::arg("guard") = true)
-        .def("set_model", &block::set_model, py::arg("model"))
-        .def("set_noise_var", &block::set_noise_var, py::arg("noise_var"))
-        .def("set_mode", &block::set_mode, py::arg("mode"))
-        .def("mode", &block::mode)
-        .def("uses_table", &block::uses_table, "Whether soft bits come from the table now.")
-        .def("without_table", &block::without_table,
-             "Symbols of the exact network while a table was asked for but not ready, or (auto) not good "
-             "enough.")
-        .def("set_prior", &block::set_prior, py::arg("pmf"),
-             "Probabilities of the points, or [] if equally likely.")
-        .def("set_shaper", &block::set_shaper, py::arg("model"),
-             "Shaper model whose compositions the tags 'shaping' name, or ''.")
-        .def("set_fit", &block::set_fit, py::arg("state"), "A fit: Receiver.state().")
-        .def("model", &block::model)
-        .def("bits_per_symbol", &block::bits_per_symbol)
-        .def("noise_var", &block::noise_var, "The noise variance in use, however it came.")
-        .def("noise_source", &block::noise_source, "'given', 'tag' or 'estimate'")
-        .def("fitted", &block::fitted)
-        .def("set_guard", &block::set_guard, py::arg("on"))
-        .def("guard", &block::guard, "Whether the input is watched.")
-        .def("guard_reason", &block::guard_reason,
-             "Why the classical path is in use: dead, level, noise, shape, unused points, range; '': it is "
-             "not.")
-        .def("guard_alarms", &block::guard_alarms, "Alarms since the start.")
-        .def("guarded_symbols", &block::guarded_symbols, "Symbols that took the classical path.")
-        .def("symbols", &block::symbols)
-        .def("bad_samples", &block::bad_samples)
-        .def("refused", &block::refused, "Tags and messages refused, since the start.");
+    py::class_<block,
+               gr::sync_interpolator,
+               gr::sync_block,
+               gr::block,
+               gr::basic_block,
+               std::shared_ptr<block>>
+        c(m, "soft_demapper_cf", "Soft demapper: equalised symbols in, LLRs out (positive: bit 1), MSB first.");
+    c.def(py::init(&block::make), py::arg("model"), py::arg("noise_var") = -1.0, py::arg("mode") = "exact",
+          py::arg("guard") = true)
+        .def("bits_per_symbol", &block::bits_per_symbol);
+    with_receiver_methods(c);
 }

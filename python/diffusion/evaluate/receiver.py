@@ -4,10 +4,15 @@
 All receivers see the same symbols and noise; those that learn see the same known symbols. BER with Wilson
 intervals. Noise variance known, but for "fit-estimated". Further studies: "examination" (every constellation,
 1 to 5 bits, 50 to 2000 known symbols: how far Receiver.fit is from MAP), "posterior" (how far any receiver must be),
-"unfitted" (nothing known), "papers" (the literature's receiver),
-"coded" (block error rates with LDPC codes), "calibration" (how far soft bits may be believed).
+"unfitted" (nothing known), "papers" (the literature's receiver), "coded" (block error rates with LDPC codes),
+"calibration" (how far soft bits may be believed), "noise", "interference", "memory", "fit" (random links); "all" is
+every one of them.
+
+Rows of --json: study, setting, snr_db, receiver, ber, ber_lo, ber_hi, gmi, and more where a study has more. A study,
+setting, SNR and receiver come together once.
 
 example:
+    gr-diffusion evaluate receiver --quick --json all.json
     gr-diffusion evaluate receiver --model rx-qam16 --json results.json
     gr-diffusion evaluate receiver --study examination --symbols 20000
 """
@@ -37,14 +42,21 @@ STUDIES = {**hardware.REFERENCE,
 
 
 # Studies with a module of their own, receiver_NAME.py: measure_study(args, model names) -> rows, printed.
-OWN_STUDIES = ("examination", "posterior", "unfitted", "papers", "coded", "calibration", "noise", "memory", "interference", "fit")
+OWN_STUDIES = ("examination", "posterior", "unfitted", "papers", "coded", "calibration", "noise", "memory",
+               "interference", "fit")
 # What every row of every study has.
 ROW_KEYS = ("study", "setting", "snr_db", "receiver", "ber", "ber_lo", "ber_hi", "gmi")
+# What --quick sets where the user did not.
+QUICK = {"study": ["all"], "model": ["rx-qam16", "rx-qam64"], "symbols": 4000, "snr": [10.0, 20.0],
+         "known": [50, 2000]}
 
 
 def add_arguments(parser):
-    parser.add_argument("--study", action="append", choices=[*STUDIES, *OWN_STUDIES], metavar="NAME",
-                        help=f"setting(s): {', '.join(STUDIES)} (S1 and S2); or one of {', '.join(OWN_STUDIES)}")
+    parser.add_argument("--study", action="append", choices=[*STUDIES, *OWN_STUDIES, "all"], metavar="NAME",
+                        help=f"setting(s): {', '.join(STUDIES)} (S1 and S2); or one of {', '.join(OWN_STUDIES)}, all")
+    parser.add_argument("--quick", action="store_true",
+                        help="every study with few symbols and points (TIME); --study, --model, --symbols, --snr, --known "
+                             "still count")
     parser.add_argument("--model", action="append", metavar="NAME", help="receiver model(s) (all shipped)")
     parser.add_argument("--known", type=int, nargs="+", metavar="N",
                         help="known symbols to fit from (2000; examination: 50 500 2000)")
@@ -206,20 +218,44 @@ and imbalance it is worse than the linear receiver.
 
 
 def checked(rows):
-    """The rows, each of which has ROW_KEYS."""
+    """The rows, each of which has ROW_KEYS, finite numbers in them, and a place of its own."""
+    places = set()
     for row in rows:
         lacking = [k for k in ROW_KEYS if k not in row]
         if lacking:
             raise KeyError(f"a row of study {row.get('study')} lacks {', '.join(lacking)}")
+        if not all(np.isfinite(row[k]) for k in ROW_KEYS if k not in ("study", "setting", "receiver")):
+            raise ValueError(f"a row of study {row['study']}, {row['setting']}, {row['receiver']} holds no number: {row}")
+        place = tuple(row[k] for k in ROW_KEYS[:4])
+        if place in places:
+            raise ValueError(f"two rows of study {row['study']} are both {place[1:]}")
+        places.add(place)
     return rows
 
 
+def placed(row):
+    """The row, its setting naming all that sets it apart: model, converter, interference."""
+    setting = row["setting"]
+    if "model" in row:
+        setting = f"{row['model']}, {setting}"
+    if "adc_bits" in row:
+        setting += f", {row['adc_bits']}-bit ADC" if row["adc_bits"] else ", no ADC"
+    if "sir_db" in row:
+        setting += f", SIR {row['sir_db']:g} dB"
+    return {**row, "setting": setting}
+
+
 def run(args):
+    if args.quick:
+        for key, value in QUICK.items():
+            if not getattr(args, key):
+                setattr(args, key, value)
     studies = args.study or ["S1", "S2"]
+    if "all" in studies:
+        studies = ["S1", "S2", *OWN_STUDIES]
     results = []
     names = args.model or [m.name for m in diffusion.models() if m.task == "receiver"]
-    for study in [s for s in studies if s in OWN_STUDIES]:
-        results += importlib.import_module(f".receiver_{study}", __package__).measure_study(args, names)
+    own = [s for s in studies if s in OWN_STUDIES]
     studies = [s for s in studies if s in STUDIES]
     for name in names if studies else []:
         rx = diffusion.Receiver(name)
@@ -233,5 +269,11 @@ def run(args):
                                 args.snr or SNRS, [study])
             results += [{"model": name, **row} for row in rows]
             for study in studies:
-                print(f"\n{name}, {study}, {n_known} known symbols: BER [95%] / GMI\n\n{table(rows, study)}")
-    write_json(args.json, checked(results))
+                print(f"\n{name}, {study}, {n_known} known symbols: BER [95%] / GMI\n\n{table(rows, study)}", flush=True)
+    for study in own:
+        if len(studies) + len(own) > 1:
+            print(f"\n# {study}\n", flush=True)
+        results += importlib.import_module(f".receiver_{study}", __package__).measure_study(args, names)
+    results = [placed(row) for row in results]
+    write_json(args.json, results)
+    checked(results)

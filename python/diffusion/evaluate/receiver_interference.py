@@ -81,16 +81,16 @@ def notch(y, points, noise_var, width=64):
     return baselines.bit_llr(-np.abs(cleaned[:, None] - points) ** 2 / left)
 
 
-def fitted_law(kind, seed):
+def fitted_law(kind, seed, effort=1.0):
     """The learned law, and the Gaussian one (one component: a whitening filter) of the same recordings."""
     rng = np.random.default_rng([seed, 5])
     recordings = [KINDS[kind](rng, 200) for _ in range(150)]
     window, components = SHAPES[kind]
-    return (InterferenceLaw.fit(recordings, window=window, components=components, seed=seed),
-            InterferenceLaw.fit(recordings, window=window, components=1, seed=seed))
+    components, rounds = max(8, int(components * effort)), max(5, int(20 * effort))
+    return [InterferenceLaw.fit(recordings, window=window, components=c, rounds=rounds, seed=seed) for c in (components, 1)]
 
 
-def matched_network(kind, points, seed):
+def matched_network(kind, points, seed, effort=1.0):
     from ..baselines import sequence_demapper
     noise_var, table = 10 ** (-SNR_DB / 10), metrics.labels(int(np.log2(points.size)))
 
@@ -99,7 +99,7 @@ def matched_network(kind, points, seed):
         return (points[index] + 10 ** (-sir / 20) * KINDS[kind](rng, n) + np.sqrt(noise_var) * circular(rng, n),
                 table[index])
 
-    return sequence_demapper.train(draw, table.shape[1], seed=seed)
+    return sequence_demapper.train(draw, table.shape[1], steps=int(800 * effort), seed=seed)
 
 
 def measure_point(kind, constellation, sir, laws, network, seed, blocks=8, snr_db=SNR_DB):
@@ -150,13 +150,14 @@ def table(rows):
     return "\n".join(lines)
 
 
-def measure(seed, kinds=tuple(KINDS), trained="qam16", others=("qpsk", "qam64"), sirs=SIRS, blocks=6, network=True):
-    """Rows; the matched network is trained for one constellation, the others nobody saw."""
+def measure(seed, kinds=tuple(KINDS), trained="qam16", others=("qpsk", "qam64"), sirs=SIRS, blocks=6, network=True,
+            effort=1.0):
+    """Rows; the matched network is trained for one constellation, the others nobody saw. effort: of the trainings."""
     rows = []
     for kind in kinds:
-        laws = fitted_law(kind, seed)
+        laws = fitted_law(kind, seed, effort)
         points = np.asarray(diffusion.constellation(trained)).astype(complex)
-        net = matched_network(kind, points, seed) if network else None
+        net = matched_network(kind, points, seed, effort) if network else None
         jobs = [(c, s) for c in (trained, *others) for s in sirs]
         for c, s in progress(jobs, desc=kind):
             rows += measure_point(kind, c, s, laws, net if c == trained else None, seed, blocks)
@@ -171,4 +172,6 @@ def measure_study(args, names):
     except ImportError:
         raise JobError("the interference study trains a network to compare with: start it as './run evaluate', "
                        "or pip install torch safetensors") from None
+    if getattr(args, "quick", False):
+        return measure(args.seed, others=("qpsk",), sirs=(0,), blocks=2, effort=0.2)
     return measure(args.seed)

@@ -207,10 +207,15 @@ def measure_study(args, names):
         ofdm, pulses = OfdmWaveform.dpa200(known_gains=True), PulseWaveform(symbols=2048)
         send = amplified(diffusion.power_amplifier.load("pa-dpa200"))
         jobs = [(s, 0) for s in (15, 20, 25, 30, 40)] + [(30, b) for b in (3, 4, 5, 6, 8)] + [(40, 4)]
+        quick = getattr(args, "quick", False)
+        if quick:
+            jobs = [(20, 0), (30, 3)]
+        blocks = 2 if quick else 5
         for constellation in ("qam64", "qam256"):
-            rows += simulated(ofdm, constellation, send, constellation, jobs, args.seed, 5, 5)
-        rows += simulated(pulses, "qam256", send, "pulses", [(20, 0), (30, 0), (40, 5)], args.seed, 3, 2)
-        for k in range(3):
+            rows += simulated(ofdm, constellation, send, constellation, jobs, args.seed, 5, blocks)
+        rows += simulated(pulses, "qam256", send, "pulses", [(20, 0), (30, 0), (40, 5)][:1 if quick else 3],
+                          args.seed, 3, 2)
+        for k in range(1 if quick else 3):
             rows += simulated(ofdm, "qam256", amplified(random_amplifier(k)), f"transfer-{k}", [(25, 0), (30, 5)],
                               args.seed + k, 3, 3)
     for setting in dict.fromkeys(r["setting"] for r in rows):

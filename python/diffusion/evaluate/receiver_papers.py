@@ -129,7 +129,7 @@ def measure_study(args, names):
     rows = []
     for study in ("S1", "S2"):
         dnn = dnn_demapper.train(hardware.REFERENCE[study], rx.constellation, hidden=(128, 128, 128),
-                                 snr_db=(-25.0, 32.0), steps=1000, batch=4096, seed=args.seed)
+                                 snr_db=(-25.0, 32.0), steps=100 if getattr(args, "quick", False) else 1000, batch=4096, seed=args.seed)
         for noise in NOISES:
             for snr in progress(args.snr or SNRS, desc=f"{study}, {noise}"):
                 rows += measure_point(rx, path, dnn, study, noise, snr, args.symbols or SYMBOLS, args.seed)
