@@ -192,6 +192,28 @@ def test_dense_constellations_take_more_blocks():
     assert guard.alarm and guard.report["reason"] == "shape"
 
 
+@pytest.mark.parametrize("model, sent, snr_db, reason", [
+    ("qam16", diffusion.constellation("qam256"), 15, "constellation"),
+    ("qam64", diffusion.constellation("qam256"), 20, "constellation"),
+    ("qam16", np.random.default_rng(8).standard_normal((4096, 2)) @ [1, 1j] / np.sqrt(2), 10, "constellation"),
+    ("qam16", diffusion.constellation("qam16") * 10 ** (1 / 20), 20, "level"),
+    ("qam64", diffusion.constellation("qam64") * 10 ** (-1 / 20), 20, "level"),
+    ("qam256", diffusion.constellation("qam256"), 16, ""), ("qam16", diffusion.constellation("qam16"), 3, ""),
+], ids=["256 into 16", "256 into 64", "noise", "+1 dB", "-1 dB", "256", "16"])
+def test_other_constellations_and_gains_by_likelihood(model, sent, snr_db, reason):
+    """What block errors do not show: the likelihood ratio of the block's histogram, pooled."""
+    law = diffusion.Receiver(f"rx-{model}").law
+    guard = diffusion.input_guard(law, (-10, 35))
+    guard.set_sparing(False)
+    y = noisy(sent, snr_db, 40 * 4096, seed=4)
+    guard.set_noise_var(diffusion.estimate_noise_var(law, y[:20000]), False)
+    guard.feed(y)
+    assert guard.alarm == bool(reason) and guard.report["reason"] == reason
+    # Back to what it was made for: over within some blocks.
+    guard.feed(noisy(diffusion.constellation(model), snr_db, 40 * 4096, seed=5))
+    assert not guard.alarm
+
+
 def test_laplacian_noise_is_borne():
     """Not Gaussian, but nothing that the classical path would do better with."""
     for model in ("qpsk", "qam16"):

@@ -171,10 +171,14 @@ def tiny(study):
 @pytest.mark.parametrize("study", evaluation.OWN_STUDIES)
 def test_every_studys_rows_have_the_promised_keys(study, monkeypatch):
     monkeypatch.setattr(receiver_coded, "WORDS", 3)
-    rows = evaluation.checked(tiny(study))
+    rows = evaluation.checked([evaluation.placed(row) for row in tiny(study)])
     assert len(rows) >= 2
     for row in rows:
         assert 0 <= row["ber_lo"] <= row["ber"] <= row["ber_hi"] <= 1 and row["gmi"] > -0.5
         assert isinstance(row["receiver"], str) and isinstance(row["setting"], str)
     with pytest.raises(KeyError, match="lacks gmi"):
         evaluation.checked([{k: 0 for k in evaluation.ROW_KEYS if k != "gmi"}])
+    with pytest.raises(ValueError, match="two rows"):
+        evaluation.checked([rows[0], rows[0]])
+    with pytest.raises(ValueError, match="no number"):
+        evaluation.checked([{**rows[0], "gmi": None if study == "fit" else np.nan}])

@@ -224,7 +224,7 @@ def checked(rows):
         lacking = [k for k in ROW_KEYS if k not in row]
         if lacking:
             raise KeyError(f"a row of study {row.get('study')} lacks {', '.join(lacking)}")
-        if not all(np.isfinite(row[k]) for k in ROW_KEYS if k not in ("study", "setting", "receiver")):
+        if not all(isinstance(row[k], (int, float)) and np.isfinite(row[k]) for k in ROW_KEYS if k not in ("study", "setting", "receiver")):
             raise ValueError(f"a row of study {row['study']}, {row['setting']}, {row['receiver']} holds no number: {row}")
         place = tuple(row[k] for k in ROW_KEYS[:4])
         if place in places:
