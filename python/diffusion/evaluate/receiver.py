@@ -55,7 +55,7 @@ def add_arguments(parser):
     parser.add_argument("--study", action="append", choices=[*STUDIES, *OWN_STUDIES, "all"], metavar="NAME",
                         help=f"setting(s): {', '.join(STUDIES)} (S1 and S2); or one of {', '.join(OWN_STUDIES)}, all")
     parser.add_argument("--quick", action="store_true",
-                        help="every study with few symbols and points (TIME); --study, --model, --symbols, --snr, --known "
+                        help="every study with few symbols and points, minutes; --study, --model, --symbols, --snr, --known "
                              "still count")
     parser.add_argument("--model", action="append", metavar="NAME", help="receiver model(s) (all shipped)")
     parser.add_argument("--known", type=int, nargs="+", metavar="N",
@@ -273,7 +273,9 @@ def run(args):
     for study in own:
         if len(studies) + len(own) > 1:
             print(f"\n# {study}\n", flush=True)
-        results += importlib.import_module(f".receiver_{study}", __package__).measure_study(args, names)
+        rows = importlib.import_module(f".receiver_{study}", __package__).measure_study(args, names)
+        results += [row if row["study"].startswith(study) else {**row, "study": f"{study} {row['study']}"}
+                    for row in rows]
     results = [placed(row) for row in results]
     write_json(args.json, results)
     checked(results)
