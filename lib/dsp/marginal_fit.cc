@@ -21,7 +21,7 @@ constexpr double settled = 0.02;       // gain of log likelihood that ends the c
 constexpr double difference = 2e-3;    // of a parameter's spread, for slopes
 constexpr double no_amplifier_db = 14; // back-off
 constexpr int coarse_half = 2;         // converters that leave radios open
-constexpr int draws = 64;              // of each kind there
+constexpr int draws = 64;              // of each kind there; behind one bit six times as many
 constexpr double kind_counts = 6;      // log evidence behind the best that still does
 constexpr size_t log_additive = radio_curve::n, phase = radio_curve::n + 1;
 
@@ -275,7 +275,8 @@ marginal_fit::vector marginal_fit::search(vector at, const kind& of, bool all,
         return at;
     }
     random_source random(1);
-    for (int draw = 0; draw < draws; draw++) {
+    const int many = d_half == 1 ? 6 * draws : draws;
+    for (int draw = 0; draw < many; draw++) {
         vector z, v = at;
         double square = 0;
         for (auto& one : z) {
@@ -292,7 +293,7 @@ marginal_fit::vector marginal_fit::search(vector at, const kind& of, bool all,
             continue;
         const auto there_rails = rails_of(v);
         side = side_of(there_rails, std::exp(v[log_additive]), v[phase], d_step);
-        outcome one{ v, {}, used, evidence + value(v, there) - best + square / 2 - std::log(double(draws)) };
+        outcome one{ v, {}, used, evidence + value(v, there) - best + square / 2 - std::log(double(many)) };
         for (size_t i = 0; i < d_points; i++)
             one.symbols.push_back({ { there_rails[2 * i], there_rails[2 * i + 1] }, 0 });
         outcomes->push_back(one);
