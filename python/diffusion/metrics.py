@@ -16,7 +16,8 @@ def wilson(errors, trials, z=Z95):
     p, zz = errors / trials, z * z / trials
     centre = (p + zz / 2) / (1 + zz)
     half = z * np.sqrt(p * (1 - p) / trials + zz / (4 * trials)) / (1 + zz)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Rounding must not put the rate itself outside: with no error the lower end is zero, not 1e-20.
+    return min(max(0.0, centre - half), p), max(min(1.0, centre + half), p)
 
 
 def bootstrap(samples, statistic=np.mean, resamples=1000, seed=1, level=0.95):

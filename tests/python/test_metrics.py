@@ -19,6 +19,8 @@ def test_wilson_solves_its_equation_and_holds_its_level():
     inside = [metrics.wilson(i, n)[0] <= p <= metrics.wilson(i, n)[1] for i in k]
     assert stats.binom.pmf(k, n, p)[inside].sum() == pytest.approx(0.95, abs=0.02)
     assert metrics.wilson(0, 9)[0] == 0 and metrics.wilson(9, 9)[1] == 1
+    # 0.0 exactly, not what rounding leaves of it: some n gave 1e-20.
+    assert all(metrics.wilson(0, n)[0] == 0 and metrics.wilson(n, n)[1] == 1 for n in range(1, 20000, 7))
     with pytest.raises(ValueError, match="5 errors in 4"):
         metrics.wilson(5, 4)
 
