@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Setters and getters of blocks that never rest: source and sink at full speed, the block the slowest of the
 three. Time is counted in items that passed meanwhile, so that a slow machine changes nothing."""
+import contextlib
 import threading
 import time
 
@@ -83,13 +84,21 @@ def test_busy_block_is_set_and_asked(name):
     assert read(block) == expected(1)
 
 
-def test_wrong_settings_of_a_busy_block_come_back():
-    block = diffusion.denoiser_cc("rx-qam16", 0.03, 4, "exact")
-    tb = gr.top_block()
+@contextlib.contextmanager
+def busy_denoiser():
+    block, tb = diffusion.denoiser_cc("rx-qam16", 0.03, 4, "exact"), gr.top_block()
     source, sink = blocks.vector_source_c(samples(4096).tolist(), True), blocks.null_sink(8)
     tb.connect(source, block, sink)
     tb.start()
     try:
+        yield block
+    finally:
+        tb.stop()
+        tb.wait()
+
+
+def test_wrong_settings_of_a_busy_block_come_back():
+    with busy_denoiser() as block:
         while block.symbols() == 0:
             time.sleep(0.001)
         for wrong in (lambda: block.set_steps(-3), lambda: block.set_mode("quick"),
@@ -100,17 +109,9 @@ def test_wrong_settings_of_a_busy_block_come_back():
         while block.symbols() == before:  # the stream goes on
             time.sleep(0.001)
         assert (block.steps(), block.mode(), block.model()) == (4, "exact", "rx-qam16")
-    finally:
-        tb.stop()
-        tb.wait()
 
 
 def test_several_threads_at_once():
-    block = diffusion.denoiser_cc("rx-qam16", 0.03, 4, "exact")
-    tb = gr.top_block()
-    source, sink = blocks.vector_source_c(samples(4096).tolist(), True), blocks.null_sink(8)
-    tb.connect(source, block, sink)
-    tb.start()
     seen = []
 
     def ask(k):
@@ -118,13 +119,10 @@ def test_several_threads_at_once():
             block.set_steps(k)
             seen.append(block.steps())
 
-    threads = [threading.Thread(target=ask, args=(k,)) for k in (2, 3, 5)]
-    try:
+    with busy_denoiser() as block:
+        threads = [threading.Thread(target=ask, args=(k,)) for k in (2, 3, 5)]
         for t in threads:
             t.start()
         for t in threads:
             t.join()
-    finally:
-        tb.stop()
-        tb.wait()
     assert len(seen) == 60 and set(seen) <= {2, 3, 5}

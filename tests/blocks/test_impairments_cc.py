@@ -281,8 +281,8 @@ def test_a_random_radio_follows_its_seed():
     many = [diffusion.impairments("random", seed=s) for s in range(300)]
     for key, low, high in (("iq_gain_db", -1, 1), ("backoff_db", 3, 9), ("kappa_rx", 0.01, 0.05)):
         values = [r.get(key) for r in many]
-        assert low <= min(values) < low + 0.1 * (high -
-                                                 low) and high - 0.1 * (high - low) < max(values) <= high
+        near = 0.1 * (high - low)
+        assert low <= min(values) < low + near and high - near < max(values) <= high
 
 
 def test_presets_exist_and_do_something():

@@ -90,8 +90,8 @@ def test_it_recovers():
     good, bad = noisy(QAM16, 20), noisy(diffusion.constellation("qpsk"), 20, seed=2)
     block = diffusion.denoiser_cc("rx-qam16", 0.01, 0, "exact")
     out, events = run(block, np.concatenate([good[:4000], bad[:20000], np.resize(good, 80000)]))
-    assert [e["alarm"]
-            for e in events] == [True, False] and block.guard_reason() == "" and block.guard_alarms() == 1
+    assert [e["alarm"] for e in events] == [True, False]
+    assert block.guard_reason() == "" and block.guard_alarms() == 1
     # denoised again
     assert np.abs(out[-1000:] - QAM16[np.abs(out[-1000:, None] - QAM16).argmin(1)]).mean() < 0.02
 

@@ -20,8 +20,8 @@ def test_cut_gaussian_is_what_integration_gives(mean, var, low, high):
     first = integrate.quad(lambda x: x * law.pdf(x), a, b)[0] / weight
     second = integrate.quad(lambda x: (x - first) ** 2 * law.pdf(x), a, b)[0] / weight
     found = diffusion.cut_gaussian(mean, var, low, high)
-    assert found[0] == pytest.approx(first, rel=1e-5,
-                                     abs=1e-7) and found[1] == pytest.approx(second, rel=1e-3)
+    assert found[0] == pytest.approx(first, rel=1e-5, abs=1e-7)
+    assert found[1] == pytest.approx(second, rel=1e-3)
 
 
 def test_cut_gaussian_far_away_stays_finite():

@@ -28,8 +28,8 @@ def link(name, n, seed=1, noise=0.01, multiplicative=0.0, phase=0.0, warp=True):
 @pytest.mark.parametrize("name", NAMES)
 def test_constellations_are_gray_and_of_unit_power(name):
     points = diffusion.constellation(name)
-    assert np.mean(abs(points) ** 2) == pytest.approx(1,
-                                                      abs=1e-6) and len(set(points.round(5))) == points.size
+    assert np.mean(abs(points) ** 2) == pytest.approx(1, abs=1e-6)
+    assert len(set(points.round(5))) == points.size
     distance = abs(points[:, None] - points) + 9 * np.eye(points.size)
     i, j = np.nonzero(distance < distance.min() * 1.001)
     assert all(bin(a ^ b).count("1") == 1 for a, b in zip(i, j))
